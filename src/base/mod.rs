@@ -1,0 +1,1 @@
+//! What every layer may use: atomic file writes, hashing, free space, units.

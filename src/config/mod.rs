@@ -1,0 +1,1 @@
+//! models.yaml: typed, defaults resolved, every error with file, line and column.

@@ -1,0 +1,149 @@
+//! What happened, as data. Modules emit events; `report/` turns them into text.
+//!
+//! Every kind of event has a stable code. The list of codes is the table below; docs/log-codes.md is generated from it.
+
+/// How much an event matters to a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Of use to whoever looks for a cause.
+    Detail,
+    /// The ordinary course of the work.
+    Info,
+    /// Something the user should know; the work goes on.
+    Warning,
+    /// A job or the whole run failed.
+    Error,
+}
+
+macro_rules! codes {
+    ($($code:ident = $text:literal, $level:ident, $doc:literal;)*) => {
+        /// The stable code of an event.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $doc] $code,)* }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &'static [Code] = &[$(Code::$code,)*];
+
+            /// The code as it stands in a log line (`QTZ-001`).
+            pub const fn text(self) -> &'static str {
+                match self { $(Code::$code => $text,)* }
+            }
+
+            /// The level that events of this code have.
+            pub const fn level(self) -> Level {
+                match self { $(Code::$code => Level::$level,)* }
+            }
+
+            /// One line on what the code means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Code::$code => $doc,)* }
+            }
+        }
+    };
+}
+
+// Append; never renumber: users filter logs by these.
+codes! {
+    RunStarted = "CLI-001", Info, "The program starts: version, command and machine.";
+    RunFinished = "CLI-002", Info, "The program ends: what was done, how long it took.";
+    Interrupted = "CLI-003", Warning, "The user stopped the run; nothing half is left under a final name.";
+    NothingPublished = "CLI-004", Warning, "The outputs stay on this machine: nothing was published.";
+    ConfigRead = "CFG-001", Info, "A models.yaml was read and is valid.";
+    ConfigProblem = "CFG-002", Error, "A models.yaml is wrong at the place that the line names.";
+    JobPlanned = "PLN-001", Info, "A job was planned: model, methods, exact sizes.";
+    JobUpToDate = "PLN-002", Info, "An output is there and matches its recipe; it is kept.";
+    SpaceChecked = "PLN-003", Detail, "Free disk and memory were compared with what the job needs.";
+    JobFailed = "PLN-004", Error, "A job failed; the others go on.";
+    CheckpointOpened = "MDL-001", Info, "A checkpoint was opened: revision, files, weights.";
+    DownloadStarted = "MDL-002", Info, "A file is being downloaded.";
+    DownloadResumed = "MDL-003", Info, "A download goes on where it was interrupted.";
+    DownloadVerified = "MDL-004", Detail, "A downloaded file has the size and sha256 that the Hub states.";
+    DownloadRetried = "MDL-005", Warning, "A request failed and is tried again.";
+    BlueprintMade = "CNV-001", Info, "The conversion was worked out from the headers; no weight was read.";
+    TensorSkipped = "CNV-002", Detail, "A source tensor has no place in the output.";
+    Converted = "CNV-003", Info, "A checkpoint was converted.";
+    PassStarted = "QTZ-001", Info, "One pass over the weights begins, for all the methods named.";
+    MethodWritten = "QTZ-002", Info, "A quantized file is whole, under its final name.";
+    TensorFallback = "QTZ-003", Warning, "Tensors whose width does not fit a type took its fallback.";
+    PassFinished = "QTZ-004", Info, "The pass is over: time, throughput, peak memory.";
+    CardWritten = "MCD-001", Info, "The model card, log and metadata of an output were written.";
+    CardNotice = "MCD-002", Warning, "The source's card lacks something, or something in it could not be used.";
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Which kind it is.
+    pub code: Code,
+    /// The job or file that it belongs to, if any.
+    pub subject: Option<String>,
+    /// One line for people, without the code or a final period.
+    pub text: String,
+    /// Named figures for machines, in order.
+    pub fields: Vec<(&'static str, serde_json::Value)>,
+}
+
+impl Event {
+    /// An event of this kind.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Event { code, subject: None, text: text.into(), fields: Vec::new() }
+    }
+
+    /// Names the job or file that it belongs to.
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// Adds a figure for machines.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+}
+
+/// How far a piece of long work has come, in bytes.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// What is being worked on; equal for all reports of one piece of work.
+    pub task: String,
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// Who listens. Implementations are called from many threads.
+pub trait Observer: Sync + Send {
+    /// Something happened.
+    fn event(&self, event: Event);
+
+    /// Long work moved on. The last report of a piece of work has `done == total`, or never comes if it failed.
+    fn progress(&self, progress: Progress);
+}
+
+/// Nobody listens.
+impl Observer for () {
+    fn event(&self, _: Event) {}
+    fn progress(&self, _: Progress) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            let text = code.text();
+            assert!(seen.insert(text), "{text} twice");
+            let (area, number) = text.split_once('-').unwrap();
+            assert!(area.len() == 3 && number.len() == 3, "{text}");
+            assert!(number.bytes().all(|b| b.is_ascii_digit()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Hugging Face Hub: pinned revisions, verified and resumed downloads.

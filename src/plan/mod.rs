@@ -1,0 +1,1 @@
+//! Config and facts to jobs. Pure: no I/O.

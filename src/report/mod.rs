@@ -1,0 +1,1 @@
+//! Events to terminal lines, progress bars and JSON.
