@@ -1,1 +1,3 @@
 //! What every layer may use: atomic file writes, hashing, free space, units.
+
+pub mod token;
