@@ -1,1 +1,73 @@
-//! Block kernels: rows of f32 to the bytes of a ggml type, bit for bit as the reference's x86-64 build.
+//! Block kernels: rows of f32 to the bytes of a ggml type and back, bit for bit as the reference's x86-64 build.
+//!
+//! In: whole rows of values. Out: blocks, little endian, as a GGUF file holds them. It knows no tensors, files or
+//! threads: the engine cuts slabs of rows and calls this from as many threads as it likes. It refuses nothing at run
+//! time: [`supports`] says which types can be written, and lengths that do not fit are a caller's bug and panic.
+//!
+//! "As the reference" is `ggml-quants.c` built without `-march`, so without FMA and F16C. Where that code would
+//! convert a float to an integer that cannot hold it, the reference is what x86-64's conversion gives.
+
+mod float;
+mod half;
+mod validate;
+
+use crate::gguf::GgmlType;
+pub use validate::{first_non_finite, validate};
+
+/// Whether [`quantize`] can write this type.
+pub fn supports(ty: GgmlType) -> bool {
+    matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
+}
+
+/// Whether the reference refuses to write this type without an importance matrix
+/// (`ggml_quantize_requires_imatrix`).
+pub fn requires_importance(ty: GgmlType) -> bool {
+    matches!(ty, GgmlType::IQ2_XXS | GgmlType::IQ2_XS | GgmlType::IQ1_S)
+}
+
+/// Quantizes whole rows of `row` values each: `ggml_quantize_chunk`.
+///
+/// `importance` has one weight a column and counts for every row; types that have no weighted form ignore it.
+/// Values are expected to be finite ([`first_non_finite`] tells).
+///
+/// # Panics
+/// Where the type is not one that [`supports`] admits, `row` is no multiple of its block size, `x` is no whole number
+/// of rows, `out` has another size than the result, or `importance` has another length than a row or is missing for a
+/// type that [`requires_importance`].
+pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>, out: &mut [u8]) {
+    assert!(row > 0 && row.is_multiple_of(ty.block_size()), "rows of {row} do not fit {ty}");
+    assert!(x.len().is_multiple_of(row), "{} values are no whole rows of {row}", x.len());
+    assert_eq!(out.len(), x.len() / ty.block_size() * ty.block_bytes(), "size of the {ty} output");
+    assert!(importance.is_none_or(|w| w.len() == row), "one importance a column");
+    assert!(importance.is_some() || !requires_importance(ty), "{ty} needs importance");
+    match ty {
+        GgmlType::F32 => float::quantize_f32(x, out),
+        GgmlType::F16 => float::quantize_f16(x, out),
+        GgmlType::BF16 => float::quantize_bf16(x, out),
+        _ => panic!("{ty} cannot be written"),
+    }
+}
+
+/// Whether [`dequantize`] can read this type.
+pub fn can_dequantize(ty: GgmlType) -> bool {
+    matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
+}
+
+/// The values of whole blocks as f32: `ggml_get_type_traits(ty)->to_float`.
+///
+/// # Panics
+/// Where the type is not one that [`can_dequantize`] admits, or the lengths do not belong together.
+pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(
+        ty.bytes_of(out.len() as u64),
+        Some(bytes.len() as u64),
+        "bytes for {} values of {ty}",
+        out.len()
+    );
+    match ty {
+        GgmlType::F32 => float::dequantize_f32(bytes, out),
+        GgmlType::F16 => float::dequantize_f16(bytes, out),
+        GgmlType::BF16 => float::dequantize_bf16(bytes, out),
+        _ => panic!("{ty} cannot be read"),
+    }
+}
