@@ -1,0 +1,175 @@
+//! Files that are whole or not there: written beside their place, then renamed onto it.
+//!
+//! In: bytes. Out: a file under its final name, on the disk. An error, a drop or a crash before
+//! [`AtomicFile::commit`] leaves what was there before.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// End of the names of files that are still being written.
+pub const PARTIAL_SUFFIX: &str = ".part";
+
+/// A file that is being written beside its final place.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: NamedTempFile,
+    target: PathBuf,
+}
+
+impl AtomicFile {
+    /// Starts a file that will stand at `target`; missing folders above it are made.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn create(target: impl Into<PathBuf>) -> io::Result<Self> {
+        let target = target.into();
+        let folder = folder_of(&target);
+        fs::create_dir_all(folder)?;
+        let mut prefix = OsString::from(".");
+        prefix.push(target.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+        prefix.push(".");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(PARTIAL_SUFFIX);
+        #[cfg(unix)]
+        {
+            // Temporary files are private by default; an output has the permissions that the umask gives.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.tempfile_in(folder)?;
+        Ok(AtomicFile { file, target })
+    }
+
+    /// The open file, for positioned writes.
+    pub fn file(&self) -> &File {
+        self.file.as_file()
+    }
+
+    /// Where it stands while it is being written.
+    pub fn temporary_path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Where it will stand.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Brings the bytes to the disk and gives the file its final name, replacing what was there.
+    ///
+    /// # Errors
+    /// Those of the system; the temporary file is then removed.
+    pub fn commit(self) -> io::Result<File> {
+        self.file.as_file().sync_all()?;
+        let file = self.file.persist(&self.target).map_err(|e| e.error)?;
+        sync_folder(folder_of(&self.target))?;
+        Ok(file)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.file.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// Writes a whole file, replacing what was there at once.
+///
+/// # Errors
+/// Those of the system.
+pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = AtomicFile::create(target)?;
+    file.write_all(bytes)?;
+    file.commit().map(drop)
+}
+
+/// Gives a finished file its final name, both in one file system, and brings the change to the disk.
+///
+/// # Errors
+/// Those of the system.
+pub fn rename(from: &Path, target: &Path) -> io::Result<()> {
+    File::options().write(true).open(from)?.sync_all()?;
+    fs::rename(from, target)?;
+    sync_folder(folder_of(target))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => Path::new("/"),
+    }
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // Some network file systems cannot; the rename itself has happened.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    // Windows has no such call for a folder.
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("deep/er/x.gguf");
+        write(&target, b"old").unwrap();
+
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.write_all(b"half").unwrap();
+        assert_eq!(file.temporary_path().parent(), target.parent());
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        drop(file);
+        assert_eq!(names(target.parent().unwrap()), ["x.gguf"]);
+
+        write(&target, b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert_eq!(names(target.parent().unwrap()), ["x.gguf"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_output_is_as_readable_as_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("a"), folder.path().join("b"));
+        write(&ours, b"").unwrap();
+        fs::write(&plain, b"").unwrap();
+        let mode = |p| fs::metadata(p).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}

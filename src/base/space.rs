@@ -1,0 +1,50 @@
+//! Free space of file systems.
+
+use std::io;
+use std::path::Path;
+
+/// Bytes that this user can still write where `path` is or will be (the nearest folder above it that exists).
+/// `None` where the system does not tell.
+///
+/// # Errors
+/// Those of the system.
+pub fn free(path: &Path) -> io::Result<Option<u64>> {
+    let absolute = std::path::absolute(path)?;
+    let mut there = absolute.as_path();
+    loop {
+        match there.try_exists() {
+            Ok(true) => return ask(there),
+            Ok(false) => {}
+            // Something on the way is a file; the folder above it answers.
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {}
+            Err(e) => return Err(e),
+        }
+        let Some(above) = there.parent() else { return Ok(None) };
+        there = above;
+    }
+}
+
+#[cfg(unix)]
+fn ask(path: &Path) -> io::Result<Option<u64>> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
+}
+
+#[cfg(not(unix))]
+fn ask(_: &Path) -> io::Result<Option<u64>> {
+    Ok(None)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_will_be_has_the_space_of_the_folder_above() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(free(folder.path()).unwrap().is_some());
+        assert!(free(&folder.path().join("a/b/c.gguf")).unwrap().is_some());
+        std::fs::write(folder.path().join("file"), b"").unwrap();
+        assert!(free(&folder.path().join("file/below")).unwrap().is_some());
+    }
+}
