@@ -1,8 +1,9 @@
 //! A model folder: its small files whole, its weights lazily, by tensor and byte range.
 //!
-//! In: a local folder (a downloaded snapshot is one). Out: [`Checkpoint`]. Weights are read with positioned reads
+//! In: a local folder (a downloaded snapshot is one), or a GGUF file. Out: [`Checkpoint`], [`GgufModel`]. Weights are read with positioned reads
 //! into the caller's buffer: no memory map, so that the resident size stays what the engine's slabs make it.
 
+mod gguf;
 mod local;
 mod weights;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use self::gguf::{GgufFile, GgufModel};
 pub use self::weights::Weights;
 pub use crate::safetensors::{Dtype, TensorEntry};
 
@@ -72,6 +74,12 @@ pub enum CheckpointError {
     Extra { folder: PathBuf, extra: Vec<String> },
     #[error("`{folder}`: tensor `{name}` is in two shards")]
     Duplicate { folder: PathBuf, name: String },
+    #[error("GGUF file `{path}`")]
+    Gguf { path: PathBuf, source: crate::gguf::ReadError },
+    #[error("GGUF file `{path}` is truncated: it has {found} bytes where its header describes {expected}")]
+    Truncated { path: PathBuf, expected: u64, found: u64 },
+    #[error("GGUF file `{path}`: {why}")]
+    Split { path: PathBuf, why: &'static str },
     #[error("`{path}` is {bytes} bytes, too long to be a configuration file")]
     TooLong { path: PathBuf, bytes: u64 },
 }

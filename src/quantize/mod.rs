@@ -1,4 +1,5 @@
 //! Methods, mixtures (the type of each tensor), block kernels and the one-pass engine.
 
 pub mod block;
+pub mod pass;
 pub mod simd;

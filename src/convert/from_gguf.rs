@@ -1,0 +1,50 @@
+//! A GGUF file as it stands, as a blueprint: the start of a requantization.
+
+use thiserror::Error;
+
+use super::{Blueprint, OutType, Part, Recipe, RowOrder, TensorRecipe};
+use crate::checkpoint::GgufModel;
+use crate::gguf::Value;
+
+/// Why a GGUF file cannot be a source.
+#[derive(Debug, Error)]
+pub enum FromGgufError {
+    /// The file says nothing of its architecture.
+    #[error("the GGUF file has no `general.architecture`")]
+    NoArchitecture,
+}
+
+impl Blueprint {
+    /// The blueprint that gives the file itself again.
+    ///
+    /// # Errors
+    /// [`FromGgufError`] where the metadata lacks what every model has.
+    pub fn from_gguf(model: &GgufModel) -> Result<Self, FromGgufError> {
+        let metadata = model.files[0].header.metadata.clone();
+        let architecture = metadata
+            .get("general.architecture")
+            .and_then(Value::as_str)
+            .ok_or(FromGgufError::NoArchitecture)?
+            .to_owned();
+        let out_type = match metadata.get("general.file_type").and_then(Value::as_u64) {
+            Some(0) => OutType::F32,
+            Some(1) => OutType::F16,
+            Some(7) => OutType::Q8_0,
+            Some(32) => OutType::BF16,
+            _ => OutType::Auto,
+        };
+        let mut tensors = Vec::new();
+        for (shard, file) in model.files.iter().enumerate() {
+            for t in &file.header.tensors {
+                let part = Part { name: t.name.clone(), shard, offset: file.data_start + t.offset, ty: t.ty };
+                tensors.push(TensorRecipe {
+                    name: t.name.clone(),
+                    shape: t.shape.clone(),
+                    ty: t.ty,
+                    source: Recipe::Rows { parts: vec![part], order: RowOrder::Natural },
+                });
+            }
+        }
+        Ok(Blueprint { architecture, out_type, metadata, tensors })
+    }
+}

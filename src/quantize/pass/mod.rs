@@ -1,0 +1,309 @@
+//! The one pass over the weights: every slab is read once, made f32 once, and quantized once for each distinct type
+//! that any output wants of it.
+//!
+//! In: a blueprint, something that holds the weights, and for each output its header and a [`Sink`]. Out: the bytes of
+//! every output, each in order, the header first. Workers take slabs in file order; whoever finishes a slab hands its
+//! bytes on, and whoever holds the next one in line writes it. So reading, computing and writing overlap, no thread
+//! only waits, and the memory is that of the slabs under way, whatever the model.
+
+mod order;
+mod slab;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+
+use self::order::Outlet;
+use self::slab::{Worker, slabs};
+use crate::base::cancel::Cancel;
+use crate::checkpoint::{CheckpointError, Weights};
+use crate::convert::Blueprint;
+use crate::event::{Observer, Progress};
+use crate::gguf::{GgmlType, Header};
+
+/// Takes a file's bytes in order, from the first to the last.
+pub trait Sink: Send {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// What the disk or the network said. The pass stops.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl Sink for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// One file to be written.
+pub struct Output<'a> {
+    /// What to call it in messages: the method's or the file's name.
+    pub name: &'a str,
+    /// Its whole header.
+    pub header: &'a Header,
+    /// For each tensor of the header, the number of its recipe in the blueprint.
+    pub recipes: &'a [usize],
+    /// Where its bytes go.
+    pub sink: &'a mut dyn Sink,
+}
+
+/// How a pass works; none of it changes a byte.
+#[derive(Clone, Debug)]
+pub struct PassOptions {
+    /// Threads that compute.
+    pub threads: usize,
+    /// Values in a slab, at least; whole rows, and whole heads where rows are reordered.
+    pub slab_values: u64,
+    /// Whether weights that are NaN or infinite end the pass, as `llama-quantize` does; the converter lets them by.
+    pub check_finite: bool,
+    /// What progress reports are about.
+    pub task: String,
+}
+
+impl Default for PassOptions {
+    fn default() -> Self {
+        PassOptions { threads: 1, slab_values: SLAB_VALUES, check_finite: true, task: String::new() }
+    }
+}
+
+/// A slab is about 1 MiB of f32: it stays in the second-level cache while every type is made of it.
+pub const SLAB_VALUES: u64 = 1 << 18;
+
+/// Slabs under way for each thread, finished ones that wait for their turn included.
+const SLABS_PER_THREAD: usize = 4;
+
+/// What a pass did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassReport {
+    /// Slabs walked.
+    pub slabs: u64,
+    /// Bytes of weights read.
+    pub bytes_read: u64,
+    /// Slabs quantized, for each type; a slab counts once a type, however many outputs want it.
+    pub quantized: HashMap<GgmlType, u64>,
+}
+
+/// Why a pass ended early. What the sinks have got by then is no file.
+#[derive(Debug, Error)]
+pub enum PassError {
+    /// A read failed.
+    #[error("cannot read the weights of tensor `{tensor}`")]
+    Read {
+        /// The output tensor.
+        tensor: String,
+        /// What went wrong.
+        source: CheckpointError,
+    },
+    /// A write failed.
+    #[error("cannot write `{output}`")]
+    Write {
+        /// The output.
+        output: String,
+        /// What the sink said.
+        source: io::Error,
+    },
+    /// The source has a NaN or an infinity.
+    #[error("tensor `{tensor}` has a weight that is NaN or infinite (value {index} of {values})")]
+    NotFinite {
+        /// The output tensor.
+        tensor: String,
+        /// Number of the value in the tensor.
+        index: u64,
+        /// Values in the tensor.
+        values: u64,
+    },
+    /// The weights are finite but too large for the type's scales.
+    #[error("tensor `{tensor}` cannot be stored as {ty}: its weights overflow the type's scales")]
+    Overflow {
+        /// The output tensor.
+        tensor: String,
+        /// The type.
+        ty: GgmlType,
+    },
+    /// Outputs that do not hold the same tensors in the same order cannot share a pass.
+    #[error("`{a}` and `{b}` differ in their tensors and cannot be made in one pass")]
+    Order {
+        /// An output.
+        a: String,
+        /// Another one.
+        b: String,
+    },
+    /// A thread panicked. A bug.
+    #[error("a worker thread failed")]
+    Panicked,
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Cancelled,
+}
+
+/// Walks the weights once and writes every output.
+///
+/// # Errors
+/// [`PassError`] names the tensor or the output.
+pub fn pass(
+    weights: &dyn Weights,
+    blueprint: &Blueprint,
+    outputs: Vec<Output<'_>>,
+    options: &PassOptions,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<PassReport, PassError> {
+    let Some(first) = outputs.first() else { return Ok(PassReport::default()) };
+    if let Some(other) = outputs.iter().find(|o| o.recipes != first.recipes) {
+        return Err(PassError::Order { a: first.name.to_owned(), b: other.name.to_owned() });
+    }
+    let wanted: Vec<Vec<GgmlType>> =
+        (0..first.recipes.len()).map(|i| outputs.iter().map(|o| o.header.tensors[i].ty).collect()).collect();
+    let slabs = slabs(blueprint, first.recipes, options.slab_values);
+    let outlets = outputs.into_iter().map(|o| Outlet::new(o, &slabs)).collect::<Result<Vec<_>, _>>()?;
+    let total: u64 = slabs.iter().map(|s| s.source_bytes).sum();
+
+    let threads = options.threads.max(1);
+    let shared = Shared {
+        slabs: slabs.len(),
+        outlets,
+        next: Mutex::new(0),
+        room: Condvar::new(),
+        window: threads * SLABS_PER_THREAD,
+        failure: Mutex::new(None),
+        stop: AtomicBool::new(false),
+        bytes_done: AtomicU64::new(0),
+    };
+    let reports = std::thread::scope(|scope| {
+        let run = || {
+            let mut worker = Worker::new(weights, blueprint, options.check_finite);
+            while let Some(i) = shared.claim(cancel) {
+                let slab = &slabs[i];
+                let made =
+                    worker.make(slab, &wanted[slab.tensor]).and_then(|bytes| shared.deliver(i, &bytes));
+                if let Err(error) = made {
+                    shared.fail(error);
+                    break;
+                }
+                let done =
+                    shared.bytes_done.fetch_add(slab.source_bytes, Ordering::Relaxed) + slab.source_bytes;
+                observer.progress(Progress { task: options.task.clone(), done, total });
+            }
+            worker.report
+        };
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let mut reports = vec![run()];
+        for thread in others {
+            match thread.join() {
+                Ok(report) => reports.push(report),
+                Err(_) => shared.fail(PassError::Panicked),
+            }
+        }
+        reports
+    });
+    if let Some(error) = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let mut report = PassReport { slabs: slabs.len() as u64, ..PassReport::default() };
+    for r in reports {
+        report.bytes_read += r.bytes_read;
+        for (ty, n) in r.quantized {
+            *report.quantized.entry(ty).or_default() += n;
+        }
+    }
+    Ok(report)
+}
+
+/// Memory that a pass takes at most, in bytes: the slabs under way with what is made of them.
+pub fn memory_needed(
+    blueprint: &Blueprint,
+    headers: &[&Header],
+    recipes: &[usize],
+    options: &PassOptions,
+) -> u64 {
+    let threads = options.threads.max(1) as u64;
+    slabs(blueprint, recipes, options.slab_values)
+        .iter()
+        .map(|slab| {
+            let mut types: Vec<GgmlType> = headers.iter().map(|h| h.tensors[slab.tensor].ty).collect();
+            types.sort_unstable();
+            types.dedup();
+            let made: u64 = types.iter().filter_map(|t| t.bytes_of(slab.values)).sum();
+            // Each thread holds the slab as read, reordered, as the base type and as f32; finished ones only what was made.
+            threads * (3 * slab.source_bytes + 4 * slab.values) + threads * SLABS_PER_THREAD as u64 * made
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+/// What the workers share: whose turn it is, where the bytes go, and why it ended.
+struct Shared<'a> {
+    slabs: usize,
+    outlets: Vec<Outlet<'a>>,
+    /// The next slab that nobody has taken.
+    next: Mutex<usize>,
+    /// Signalled when a slab was written, or the pass ends.
+    room: Condvar,
+    /// Slabs that may be taken and not yet written everywhere: back-pressure from the slowest output.
+    window: usize,
+    failure: Mutex<Option<PassError>>,
+    stop: AtomicBool,
+    bytes_done: AtomicU64,
+}
+
+impl Shared<'_> {
+    /// The next slab, once there is room for it; `None` when all are taken or the pass ends.
+    ///
+    /// Nobody waits for ever: the oldest slab that is not written is in the hands of a thread that is at work.
+    fn claim(&self, cancel: &Cancel) -> Option<usize> {
+        let mut next = lock(&self.next);
+        loop {
+            if self.stop.load(Ordering::Relaxed) || *next == self.slabs {
+                return None;
+            }
+            if cancel.is_cancelled() {
+                drop(next);
+                self.fail(PassError::Cancelled);
+                return None;
+            }
+            if *next < self.written() + self.window {
+                *next += 1;
+                return Some(*next - 1);
+            }
+            next = self.room.wait(next).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Slabs that every output has written.
+    fn written(&self) -> usize {
+        self.outlets.iter().map(Outlet::written).min().unwrap_or(0)
+    }
+
+    fn deliver(&self, slab: usize, made: &[Arc<Vec<u8>>]) -> Result<(), PassError> {
+        self.outlets
+            .iter()
+            .zip(made)
+            .try_for_each(|(outlet, bytes)| outlet.deliver(slab, Arc::clone(bytes), || self.wake()))
+    }
+
+    /// The lock keeps the signal from passing between a waiter's look and its wait.
+    fn wake(&self) {
+        drop(lock(&self.next));
+        self.room.notify_all();
+    }
+
+    /// The first failure counts.
+    fn fail(&self, error: PassError) {
+        lock(&self.failure).get_or_insert(error);
+        self.stop.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+}
+
+/// A poisoned lock is only ever one whose thread's panic ends the pass.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Cutting tensors into slabs of rows, and making one slab: read, reorder, to f32, to every type wanted.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{PassError, PassReport};
+use crate::checkpoint::Weights;
+use crate::convert::{Blueprint, Part, Recipe, RowOrder, TensorRecipe};
+use crate::gguf::GgmlType;
+use crate::quantize::block;
+
+/// Rows of one tensor, within one of its parts.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Slab {
+    /// Number of the tensor in the outputs' headers.
+    pub(super) tensor: usize,
+    /// Number of its recipe in the blueprint.
+    pub(super) recipe: usize,
+    /// Number of the part that holds the rows.
+    pub(super) part: usize,
+    /// Rows within the part; see [`rows_of`].
+    pub(super) rows: Range<u64>,
+    /// Values in these rows.
+    pub(super) values: u64,
+    /// Bytes that they take in the source.
+    pub(super) source_bytes: u64,
+    /// Whether the tensor ends here.
+    pub(super) last: bool,
+}
+
+/// Rows of a part, values of a row, and the rows that must stay together.
+struct Rows {
+    count: u64,
+    values: u64,
+    together: u64,
+}
+
+fn rows_of(recipe: &TensorRecipe) -> Rows {
+    let parts = match &recipe.source {
+        Recipe::Rows { parts, .. } => parts.len().max(1) as u64,
+        Recipe::Values(_) => 1,
+    };
+    let count = recipe.rows() / parts;
+    match recipe.source {
+        // The rows of a bias are single values.
+        Recipe::Rows { order: RowOrder::Rope { heads }, .. } if recipe.shape.len() == 1 => {
+            Rows { count: recipe.row_values(), values: 1, together: recipe.row_values() / heads }
+        }
+        Recipe::Rows { order: RowOrder::Rope { heads }, .. } => {
+            Rows { count, values: recipe.row_values(), together: count / heads }
+        }
+        _ => Rows { count, values: recipe.row_values(), together: 1 },
+    }
+}
+
+/// Cuts the tensors into slabs of about `size` values, in the order of `recipes`.
+pub(super) fn slabs(blueprint: &Blueprint, recipes: &[usize], size: u64) -> Vec<Slab> {
+    let mut slabs = Vec::new();
+    for (tensor, &recipe) in recipes.iter().enumerate() {
+        let r = &blueprint.tensors[recipe];
+        let rows = rows_of(r);
+        let (parts, source) = match &r.source {
+            Recipe::Rows { parts, .. } => (parts.len(), parts.first().map_or(GgmlType::F32, |p| p.ty)),
+            Recipe::Values(_) => (1, GgmlType::F32),
+        };
+        let groups = (size / (rows.values * rows.together).max(1)).max(1);
+        // A bias must stay whole for the types' blocks.
+        let step = if r.shape.len() == 1 { rows.count } else { groups * rows.together };
+        for part in 0..parts {
+            let mut start = 0;
+            while start < rows.count {
+                let end = (start + step).min(rows.count);
+                let values = (end - start) * rows.values;
+                let last = part + 1 == parts && end == rows.count;
+                let source_bytes = source.bytes_of(values).expect("rows are whole blocks of the source type");
+                slabs.push(Slab { tensor, recipe, part, rows: start..end, values, source_bytes, last });
+                start = end;
+            }
+        }
+    }
+    slabs
+}
+
+/// One thread's buffers.
+pub(super) struct Worker<'a> {
+    weights: &'a dyn Weights,
+    blueprint: &'a Blueprint,
+    check_finite: bool,
+    read: Vec<u8>,
+    ordered: Vec<u8>,
+    floats: Vec<f32>,
+    pub(super) report: PassReport,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(weights: &'a dyn Weights, blueprint: &'a Blueprint, check_finite: bool) -> Self {
+        Worker {
+            weights,
+            blueprint,
+            check_finite,
+            read: Vec::new(),
+            ordered: Vec::new(),
+            floats: Vec::new(),
+            report: PassReport::default(),
+        }
+    }
+
+    /// The slab's bytes in each of the types wanted, in their order; equal types share theirs.
+    pub(super) fn make(&mut self, slab: &Slab, wanted: &[GgmlType]) -> Result<Vec<Arc<Vec<u8>>>, PassError> {
+        let blueprint = self.blueprint;
+        let recipe = &blueprint.tensors[slab.recipe];
+        let base = recipe.ty;
+        let source = self.load(slab, recipe)?;
+
+        // What the base file would hold. `floats` are its values, where anything needs them.
+        let mut base_bytes = None;
+        let wants_base = wanted.contains(&base);
+        let wants_floats = wanted.iter().any(|t| *t != base);
+        if source == base {
+            if wants_floats {
+                self.to_floats(source, slab.values, None);
+            }
+            if wants_base {
+                base_bytes = Some(Arc::new(std::mem::take(&mut self.ordered)));
+            }
+        } else {
+            self.to_floats(source, slab.values, None);
+            let exact = base == GgmlType::F32;
+            if wants_base || !exact {
+                let bytes = self.quantize(base, recipe)?;
+                if wants_floats && !exact {
+                    self.to_floats(base, slab.values, Some(&bytes));
+                }
+                base_bytes = Some(bytes);
+            }
+        }
+        if self.check_finite {
+            self.check(slab, recipe, base_bytes.as_ref().map(|b| b.as_slice()), wants_floats)?;
+        }
+
+        let mut made: Vec<(GgmlType, Arc<Vec<u8>>)> = Vec::new();
+        if let (true, Some(bytes)) = (wants_base, base_bytes) {
+            made.push((base, bytes));
+        }
+        let mut all = Vec::with_capacity(wanted.len());
+        for &ty in wanted {
+            if let Some((_, bytes)) = made.iter().find(|(t, _)| *t == ty) {
+                all.push(Arc::clone(bytes));
+                continue;
+            }
+            let bytes = self.quantize(ty, recipe)?;
+            if block::validate(ty, &bytes).is_some() {
+                return Err(PassError::Overflow { tensor: recipe.name.clone(), ty });
+            }
+            made.push((ty, Arc::clone(&bytes)));
+            all.push(bytes);
+        }
+        self.report.bytes_read += slab.source_bytes;
+        Ok(all)
+    }
+
+    /// Reads the rows into `ordered`, in the output's order; gives their type.
+    fn load(&mut self, slab: &Slab, recipe: &TensorRecipe) -> Result<GgmlType, PassError> {
+        let rows = rows_of(recipe);
+        let (parts, order) = match &recipe.source {
+            Recipe::Values(values) => {
+                let from = (slab.rows.start * rows.values) as usize;
+                self.ordered.clear();
+                self.ordered
+                    .extend(values[from..from + slab.values as usize].iter().flat_map(|v| v.to_le_bytes()));
+                return Ok(GgmlType::F32);
+            }
+            Recipe::Rows { parts, order } => (parts, *order),
+        };
+        let part: &Part = &parts[slab.part];
+        let row_bytes = part.ty.bytes_of(rows.values).expect("rows are whole blocks of the source type");
+        let at = part.offset + slab.rows.start * row_bytes;
+        let buffer = if order == RowOrder::Natural { &mut self.ordered } else { &mut self.read };
+        buffer.resize(slab.source_bytes as usize, 0);
+        self.weights
+            .read(part.shard, at, buffer)
+            .map_err(|source| PassError::Read { tensor: recipe.name.clone(), source })?;
+        if order != RowOrder::Natural {
+            // The slab holds whole heads, so every source row of its output rows is in it.
+            let row_bytes = row_bytes as usize;
+            self.ordered.resize(slab.source_bytes as usize, 0);
+            for (row, to) in slab.rows.clone().zip(self.ordered.chunks_exact_mut(row_bytes)) {
+                let from = (order.source_row(row, rows.count) - slab.rows.start) as usize * row_bytes;
+                to.copy_from_slice(&self.read[from..from + row_bytes]);
+            }
+        }
+        Ok(part.ty)
+    }
+
+    fn to_floats(&mut self, ty: GgmlType, values: u64, bytes: Option<&[u8]>) {
+        self.floats.resize(values as usize, 0.0);
+        block::dequantize(ty, bytes.unwrap_or(&self.ordered), &mut self.floats);
+    }
+
+    fn quantize(&mut self, ty: GgmlType, recipe: &TensorRecipe) -> Result<Arc<Vec<u8>>, PassError> {
+        let overflow = || PassError::Overflow { tensor: recipe.name.clone(), ty };
+        let mut bytes = vec![0; ty.bytes_of(self.floats.len() as u64).ok_or_else(overflow)? as usize];
+        block::quantize(ty, &self.floats, recipe.row_values() as usize, None, &mut bytes);
+        *self.report.quantized.entry(ty).or_default() += 1;
+        Ok(Arc::new(bytes))
+    }
+
+    /// Looks for NaN and infinities in what the base file would hold.
+    fn check(
+        &self,
+        slab: &Slab,
+        recipe: &TensorRecipe,
+        base: Option<&[u8]>,
+        floats: bool,
+    ) -> Result<(), PassError> {
+        let bad = if floats {
+            block::first_non_finite(&self.floats)
+        } else {
+            base.and_then(|bytes| block::validate(recipe.ty, bytes)).map(|b| b * recipe.ty.block_size())
+        };
+        let Some(bad) = bad else { return Ok(()) };
+        let rows = rows_of(recipe);
+        let before = (slab.part as u64 * rows.count + slab.rows.start) * rows.values;
+        let values = recipe.shape.iter().product();
+        Err(PassError::NotFinite { tensor: recipe.name.clone(), index: before + bad as u64, values })
+    }
+}

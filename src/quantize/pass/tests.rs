@@ -1,0 +1,193 @@
+//! The pass against a plain walk over the same weights.
+
+use super::*;
+use crate::convert::{OutType, Part, Recipe, RowOrder, TensorRecipe};
+use crate::gguf::Metadata;
+use crate::quantize::block;
+
+struct Memory(Vec<u8>);
+
+impl Weights for Memory {
+    fn read(&self, _: usize, offset: u64, buf: &mut [u8]) -> Result<(), CheckpointError> {
+        buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
+        Ok(())
+    }
+}
+
+/// Seeded values in a source of F32, and tensors over them.
+fn model(values: usize) -> (Vec<f32>, Memory) {
+    let mut state = 1u64;
+    let floats: Vec<f32> = (0..values)
+        .map(|_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        })
+        .collect();
+    let bytes = floats.iter().flat_map(|f| f.to_le_bytes()).collect();
+    (floats, Memory(bytes))
+}
+
+fn recipe(name: &str, shape: &[u64], ty: GgmlType, offsets: &[u64], order: RowOrder) -> TensorRecipe {
+    let parts = offsets
+        .iter()
+        .map(|o| Part { name: name.to_owned(), shard: 0, offset: o * 4, ty: GgmlType::F32 })
+        .collect();
+    TensorRecipe { name: name.to_owned(), shape: shape.to_vec(), ty, source: Recipe::Rows { parts, order } }
+}
+
+fn blueprint(tensors: Vec<TensorRecipe>) -> Blueprint {
+    Blueprint {
+        architecture: "llama".to_owned(),
+        out_type: OutType::BF16,
+        metadata: Metadata::new(),
+        tensors,
+    }
+}
+
+fn header(blueprint: &Blueprint, ty: impl Fn(&TensorRecipe) -> GgmlType) -> Header {
+    let tensors = blueprint.tensors.iter().map(|t| (t.name.clone(), t.shape.clone(), ty(t)));
+    Header::new(blueprint.metadata.clone(), tensors)
+}
+
+fn example() -> (Vec<f32>, Memory, Blueprint) {
+    let (floats, memory) = model(64 * 48 * 3);
+    let tensors = vec![
+        recipe("plain", &[64, 48], GgmlType::BF16, &[0], RowOrder::Natural),
+        recipe("rope", &[64, 48], GgmlType::BF16, &[64 * 48], RowOrder::Rope { heads: 6 }),
+        recipe("rope.bias", &[48], GgmlType::F32, &[7], RowOrder::Rope { heads: 6 }),
+        recipe("experts", &[64, 8, 3], GgmlType::BF16, &[0, 64 * 8, 64 * 16], RowOrder::Natural),
+        recipe("norm", &[33], GgmlType::F32, &[5], RowOrder::Natural),
+        TensorRecipe {
+            name: "computed".to_owned(),
+            shape: vec![5],
+            ty: GgmlType::F32,
+            source: Recipe::Values(vec![1.0, 2.0, 3.0, 4.0, 5.0]),
+        },
+    ];
+    (floats, memory, blueprint(tensors))
+}
+
+/// What a file must hold, made row by row without any engine.
+fn expected(floats: &[f32], blueprint: &Blueprint, header: &Header) -> Vec<u8> {
+    let mut out = header.to_bytes();
+    for (recipe, info) in blueprint.tensors.iter().zip(&header.tensors) {
+        let values: Vec<f32> = match &recipe.source {
+            Recipe::Values(v) => v.clone(),
+            Recipe::Rows { parts, order } => {
+                let n = recipe.shape.iter().product::<u64>() / parts.len() as u64;
+                let row = if recipe.shape.len() == 1 { 1 } else { recipe.shape[0] };
+                let rows = n / row;
+                let from = |part: &Part, r: u64| {
+                    let source = order.source_row(r, rows);
+                    let at = (part.offset / 4 + source * row) as usize;
+                    floats[at..at + row as usize].to_vec()
+                };
+                parts.iter().flat_map(|p| (0..rows).flat_map(move |r| from(p, r))).collect()
+            }
+        };
+        let mut base = vec![0; recipe.ty.bytes_of(values.len() as u64).unwrap() as usize];
+        block::quantize(recipe.ty, &values, recipe.shape[0] as usize, None, &mut base);
+        let mut values = values;
+        block::dequantize(recipe.ty, &base, &mut values);
+        let mut bytes = vec![0; info.bytes() as usize];
+        block::quantize(info.ty, &values, recipe.shape[0] as usize, None, &mut bytes);
+        out.extend(bytes);
+        out.resize(out.len().next_multiple_of(32), 0);
+    }
+    out
+}
+
+fn quantized(t: &TensorRecipe, ty: GgmlType) -> GgmlType {
+    if t.ty == GgmlType::BF16 { ty } else { t.ty }
+}
+
+#[test]
+fn outputs_are_those_of_a_plain_walk_whatever_the_threads_and_slabs() {
+    let (floats, memory, blueprint) = example();
+    let types = [GgmlType::BF16, GgmlType::F16, GgmlType::F32, GgmlType::F16];
+    let headers: Vec<Header> = types.iter().map(|ty| header(&blueprint, |t| quantized(t, *ty))).collect();
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    for threads in [1, 2, 7] {
+        for slab_values in [1, 100, 64 * 16, 1 << 20] {
+            let mut sinks = vec![Vec::new(); types.len()];
+            let outputs = headers
+                .iter()
+                .zip(&mut sinks)
+                .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, sink })
+                .collect();
+            let options = PassOptions { threads, slab_values, ..PassOptions::default() };
+            let report = pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &()).unwrap();
+            for (header, sink) in headers.iter().zip(&sinks) {
+                assert!(*sink == expected(&floats, &blueprint, header), "{threads} threads, {slab_values}");
+            }
+            // Every source byte is read once, and each slab quantized once a type: F16 serves two outputs.
+            assert_eq!(report.bytes_read, 4 * (64 * 48 * 2 + 48 + 64 * 24 + 33 + 5));
+            let matrix_slabs = report.slabs - 3;
+            assert_eq!(report.quantized[&GgmlType::F16], matrix_slabs);
+            assert_eq!(report.quantized[&GgmlType::BF16], matrix_slabs);
+            assert_eq!(report.quantized[&GgmlType::F32], matrix_slabs);
+        }
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named() {
+    let (_, mut memory, blueprint) = example();
+    let at = 64 * 48 + 64 * 11 + 3; // row 11 of `rope`: head 1, first half; it comes out as row 8 + 2 * 3
+    memory.0[4 * at..4 * at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let header = header(&blueprint, |t| quantized(t, GgmlType::F16));
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    let run = |check_finite| {
+        let mut sink = Vec::new();
+        let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
+        let options = PassOptions { threads: 2, slab_values: 512, check_finite, ..PassOptions::default() };
+        pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &())
+    };
+    match run(true) {
+        Err(PassError::NotFinite { tensor, index, values }) => {
+            assert_eq!((tensor.as_str(), index, values), ("rope", 64 * 14 + 3, 64 * 48));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_failing_sink_stops_the_pass_and_is_named() {
+    struct Full(usize);
+    impl Sink for Full {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(())
+        }
+    }
+    let (_, memory, blueprint) = example();
+    let header = header(&blueprint, |t| quantized(t, GgmlType::F16));
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    for threads in [1, 3] {
+        let (mut full, mut fine) = (Full(9000), Vec::new());
+        let outputs = vec![
+            Output { name: "fine", header: &header, recipes: &recipes, sink: &mut fine },
+            Output { name: "full", header: &header, recipes: &recipes, sink: &mut full },
+        ];
+        let options = PassOptions { threads, slab_values: 64, ..PassOptions::default() };
+        match pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &()) {
+            Err(PassError::Write { output, source }) => {
+                assert_eq!((output.as_str(), source.kind()), ("full", io::ErrorKind::StorageFull));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_pass_says_so() {
+    let (_, memory, blueprint) = example();
+    let header = header(&blueprint, |t| t.ty);
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    let mut sink = Vec::new();
+    let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let found = pass(&memory, &blueprint, outputs, &PassOptions::default(), &cancel, &());
+    assert!(matches!(found, Err(PassError::Cancelled)));
+}
