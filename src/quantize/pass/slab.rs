@@ -118,18 +118,18 @@ impl<'a> Worker<'a> {
         let wants_floats = wanted.iter().any(|t| *t != base);
         if source == base {
             if wants_floats {
-                self.to_floats(source, slab.values, None);
+                self.decode(source, slab.values, None);
             }
             if wants_base {
                 base_bytes = Some(Arc::new(std::mem::take(&mut self.ordered)));
             }
         } else {
-            self.to_floats(source, slab.values, None);
+            self.decode(source, slab.values, None);
             let exact = base == GgmlType::F32;
             if wants_base || !exact {
                 let bytes = self.quantize(base, recipe)?;
                 if wants_floats && !exact {
-                    self.to_floats(base, slab.values, Some(&bytes));
+                    self.decode(base, slab.values, Some(&bytes));
                 }
                 base_bytes = Some(bytes);
             }
@@ -192,7 +192,7 @@ impl<'a> Worker<'a> {
         Ok(part.ty)
     }
 
-    fn to_floats(&mut self, ty: GgmlType, values: u64, bytes: Option<&[u8]>) {
+    fn decode(&mut self, ty: GgmlType, values: u64, bytes: Option<&[u8]>) {
         self.floats.resize(values as usize, 0.0);
         block::dequantize(ty, bytes.unwrap_or(&self.ordered), &mut self.floats);
     }
