@@ -1,1 +1,3 @@
+//! The program `jamph-quantizer`: everything is in the library.
+
 fn main() {}
