@@ -1,5 +1,14 @@
 //! Methods, mixtures (the type of each tensor), block kernels and the one-pass engine.
 
 pub mod block;
+mod facts;
+pub mod layout;
+pub mod method;
+mod mixture;
+pub mod options;
 pub mod pass;
 pub mod simd;
+
+pub use layout::{Fallback, Layout, LayoutError, layout};
+pub use method::{Importance, Method, UnknownMethod};
+pub use options::{ImatrixOrigin, OptionError, Options, Override, OverrideValue, TensorType};
