@@ -1,0 +1,233 @@
+//! The tensors of a model: their names in GGUF files, their names in checkpoints, their shapes.
+//!
+//! A row a tensor, shared by all families. Names in GGUF files and the names that map to them: `TENSOR_NAMES` in
+//! `constants.py` and `mappings_cfg`/`block_mappings_cfg` in `tensor_mapping.py` of gguf-py; of the latter, those under
+//! which the families here publish. `{}` is the layer's number.
+
+use super::Dimensions;
+
+/// An extent of a tensor, in terms of the model's dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Tokens in the vocabulary.
+    Vocabulary,
+    /// Width of the residual stream.
+    Embedding,
+    /// Width of the feed-forward layer.
+    FeedForward,
+    /// Query heads times the width of a head.
+    Query,
+    /// Key (and value) heads times the width of a head.
+    Key,
+    /// Width of a head.
+    Head,
+}
+
+impl Extent {
+    /// Its size in a model, where the configuration gives it.
+    pub fn of(self, d: &Dimensions) -> Option<u64> {
+        let by_head = |heads: Option<u64>| heads?.checked_mul(d.head?);
+        match self {
+            Extent::Vocabulary => d.vocabulary,
+            Extent::Embedding => d.embedding,
+            Extent::FeedForward => d.feed_forward,
+            Extent::Query => by_head(d.heads),
+            Extent::Key => by_head(d.key_heads),
+            Extent::Head => d.head,
+        }
+    }
+}
+
+macro_rules! tensors {
+    ($($variant:ident = $name:literal, [$($extent:ident),*], [$($alias:literal),*];)*) => {
+        /// A tensor, or one in each layer.
+        #[allow(missing_docs, reason = "the variants are the reference's names")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Tensor { $($variant,)* }
+
+        impl Tensor {
+            /// Name in a GGUF file, without `.weight` or `.bias`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Tensor::$variant => $name,)* }
+            }
+
+            /// Names in checkpoints, without `.weight` or `.bias`.
+            pub const fn aliases(self) -> &'static [&'static str] {
+                match self { $(Tensor::$variant => &[$($alias,)*],)* }
+            }
+
+            /// Extents of the weight in the checkpoint's order, rows first; a bias has the first of them.
+            /// Empty where no checkpoint has the tensor.
+            pub const fn extents(self) -> &'static [Extent] {
+                match self { $(Tensor::$variant => &[$(Extent::$extent,)*],)* }
+            }
+        }
+    };
+}
+
+tensors! {
+    TokenEmbd = "token_embd", [Vocabulary, Embedding],
+        ["model.embed_tokens", "embed_tokens"];
+    OutputNorm = "output_norm", [Embedding],
+        ["model.norm", "norm"];
+    Output = "output", [Vocabulary, Embedding],
+        ["lm_head", "model.lm_head"];
+    RopeFreqs = "rope_freqs", [], [];
+    AttnNorm = "blk.{}.attn_norm", [Embedding],
+        ["model.layers.{}.input_layernorm", "layers.{}.input_layernorm"];
+    AttnQ = "blk.{}.attn_q", [Query, Embedding],
+        ["model.layers.{}.self_attn.q_proj", "layers.{}.self_attn.q_proj"];
+    AttnQNorm = "blk.{}.attn_q_norm", [Head],
+        ["model.layers.{}.self_attn.q_norm", "layers.{}.self_attn.q_norm"];
+    AttnK = "blk.{}.attn_k", [Key, Embedding],
+        ["model.layers.{}.self_attn.k_proj", "layers.{}.self_attn.k_proj"];
+    AttnKNorm = "blk.{}.attn_k_norm", [Head],
+        ["model.layers.{}.self_attn.k_norm", "layers.{}.self_attn.k_norm"];
+    AttnV = "blk.{}.attn_v", [Key, Embedding],
+        ["model.layers.{}.self_attn.v_proj", "layers.{}.self_attn.v_proj"];
+    AttnOut = "blk.{}.attn_output", [Embedding, Query],
+        ["model.layers.{}.self_attn.o_proj", "layers.{}.self_attn.o_proj"];
+    FfnNorm = "blk.{}.ffn_norm", [Embedding],
+        ["model.layers.{}.post_attention_layernorm", "layers.{}.post_attention_layernorm"];
+    FfnGate = "blk.{}.ffn_gate", [FeedForward, Embedding],
+        ["model.layers.{}.mlp.gate_proj", "layers.{}.mlp.gate_proj"];
+    FfnDown = "blk.{}.ffn_down", [Embedding, FeedForward],
+        ["model.layers.{}.mlp.down_proj", "layers.{}.mlp.down_proj"];
+    FfnUp = "blk.{}.ffn_up", [FeedForward, Embedding],
+        ["model.layers.{}.mlp.up_proj", "layers.{}.mlp.up_proj"];
+}
+
+/// What a checkpoint's tensor is in the GGUF file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Which tensor.
+    pub tensor: Tensor,
+    /// The layer, for those that stand in layers.
+    pub layer: Option<u32>,
+    /// Whether it is the tensor's bias.
+    pub bias: bool,
+}
+
+impl Mapped {
+    /// Name in the GGUF file.
+    pub fn name(&self) -> String {
+        let suffix = if self.bias { ".bias" } else { ".weight" };
+        let layer = self.layer.map(|n| n.to_string()).unwrap_or_default();
+        self.tensor.name().replace("{}", &layer) + suffix
+    }
+
+    /// Extents in the checkpoint's order.
+    pub fn extents(&self) -> &'static [Extent] {
+        let all = self.tensor.extents();
+        if self.bias { &all[..all.len().min(1)] } else { all }
+    }
+}
+
+/// What the checkpoint's tensor `name` is in a model of `layers` layers that has `tensors`.
+pub fn map_name(name: &str, tensors: &[Tensor], layers: u32) -> Option<Mapped> {
+    let (stem, bias) = match name.strip_suffix(".bias") {
+        Some(stem) => (stem, true),
+        None => (name.strip_suffix(".weight")?, false),
+    };
+    tensors.iter().find_map(|&tensor| {
+        tensor.aliases().iter().find_map(|alias| {
+            let layer = match alias.split_once("{}") {
+                None => (*alias == stem).then_some(None),
+                Some((before, after)) => {
+                    let digits = stem.strip_prefix(before)?.strip_suffix(after)?;
+                    let layer: u32 = digits.parse().ok()?;
+                    (layer < layers && layer.to_string() == digits).then_some(Some(layer))
+                }
+            }?;
+            Some(Mapped { tensor, layer, bias })
+        })
+    })
+}
+
+/// Prefixes of tensors that belong to other parts of a multimodal model than its text model.
+const OTHER_MODALITY_PREFIXES: &[&str] = &[
+    "mlp",
+    "vit.",
+    "vpm.",
+    "siglip2.",
+    "conformer.",
+    "merger.",
+    "resampler.",
+    "sound_encoder.",
+    "sound_projection.",
+    "speech_embeddings.",
+];
+
+/// Parts of names of such tensors.
+const OTHER_MODALITY_PARTS: &[&str] = &[
+    "visual.",
+    "vision.",
+    "audio.",
+    "talker.",
+    "vision_",
+    "audio_",
+    "token2wav.",
+    "code2wav.",
+    "projector.",
+    "pre_mm_projector_norm",
+    "image_newline",
+    "view_seperator",
+    "patch_embed",
+    "patch_merger.",
+    "patch_merge_mlp.",
+    "model.connector.",
+];
+
+/// Endings of tensors that hold what a runtime computes by itself.
+const COMPUTED: &[&str] = &[".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq"];
+
+/// Whether the checkpoint's tensor `name` belongs to the text model (`TextModel.filter_tensors`).
+pub fn is_text(name: &str) -> bool {
+    !OTHER_MODALITY_PREFIXES.iter().any(|p| name.starts_with(p))
+        && !OTHER_MODALITY_PARTS.iter().any(|p| name.contains(p))
+}
+
+/// Whether the tensor holds what a runtime computes by itself (the loop in `ModelBase.prepare_tensors`).
+pub fn is_computed(name: &str) -> bool {
+    COMPUTED.iter().any(|s| name.ends_with(s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_map_to_layers_that_exist() {
+        let all = [Tensor::TokenEmbd, Tensor::AttnQ, Tensor::Output];
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(map_name(name, &all, 3).map(|m| m.name()).as_deref(), expected, "{name}");
+        };
+        check("model.embed_tokens.weight", Some("token_embd.weight"));
+        check("embed_tokens.weight", Some("token_embd.weight"));
+        check("lm_head.weight", Some("output.weight"));
+        check("model.layers.2.self_attn.q_proj.weight", Some("blk.2.attn_q.weight"));
+        check("model.layers.0.self_attn.q_proj.bias", Some("blk.0.attn_q.bias"));
+        check("model.layers.3.self_attn.q_proj.weight", None);
+        check("model.layers.02.self_attn.q_proj.weight", None);
+        check("model.layers.+1.self_attn.q_proj.weight", None);
+        check("model.layers.x.self_attn.q_proj.weight", None);
+        check("model.layers.1.self_attn.k_proj.weight", None);
+        check("model.layers.1.self_attn.q_proj", None);
+    }
+
+    #[test]
+    fn biases_have_the_rows_extent() {
+        let m = map_name("model.layers.0.self_attn.k_proj.bias", &[Tensor::AttnK], 1).unwrap();
+        assert_eq!(m.extents(), [Extent::Key]);
+    }
+
+    #[test]
+    fn other_modalities_and_computed_tensors_are_told_from_weights() {
+        for name in ["model.vision_tower.x.weight", "mlp.0.weight", "model.audio_tower.y.weight"] {
+            assert!(!is_text(name), "{name}");
+        }
+        assert!(is_text("model.layers.0.mlp.up_proj.weight"));
+        assert!(is_computed("model.layers.0.self_attn.rotary_emb.inv_freq"));
+        assert!(!is_computed("model.layers.0.self_attn.q_proj.bias"));
+    }
+}
