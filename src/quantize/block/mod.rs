@@ -7,8 +7,19 @@
 //! "As the reference" is `ggml-quants.c` built without `-march`, so without FMA and F16C. Where that code would
 //! convert a float to an integer that cannot hold it, the reference is what x86-64's conversion gives.
 
+mod affine;
 mod float;
 mod half;
+mod k45;
+mod lanes;
+mod q2_k;
+mod q3_k;
+mod q4_k;
+mod q5_k;
+mod q6_k;
+mod refined;
+mod super_block;
+mod symmetric;
 mod validate;
 
 use crate::gguf::GgmlType;
@@ -16,7 +27,8 @@ pub use validate::{first_non_finite, validate};
 
 /// Whether [`quantize`] can write this type.
 pub fn supports(ty: GgmlType) -> bool {
-    matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
+    use GgmlType::{BF16, F16, F32, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+    matches!(ty, F32 | F16 | BF16 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K)
 }
 
 /// Whether the reference refuses to write this type without an importance matrix
@@ -44,6 +56,11 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
         GgmlType::F32 => float::quantize_f32(x, out),
         GgmlType::F16 => float::quantize_f16(x, out),
         GgmlType::BF16 => float::quantize_bf16(x, out),
+        GgmlType::Q2_K if importance.is_none() => q2_k::quantize_q2_k(x, out),
+        GgmlType::Q3_K if importance.is_none() => q3_k::quantize_q3_k(x, out),
+        GgmlType::Q4_K if importance.is_none() => q4_k::quantize_q4_k(x, out),
+        GgmlType::Q5_K if importance.is_none() => q5_k::quantize_q5_k(x, out),
+        GgmlType::Q6_K if importance.is_none() => q6_k::quantize_q6_k(x, out),
         _ => panic!("{ty} cannot be written"),
     }
 }

@@ -1,0 +1,108 @@
+//! Q2_K: super-blocks of 16 blocks of 16 values, `x ~ d * scale * code - dmin * min`, codes of 2 bits, scales and
+//! minima of 4.
+//!
+//! Bytes of a super-block (`block_q2_K`): 16 of scales (low) and minima (high), 64 of codes, `d` and `dmin` (f16).
+
+use super::affine::{self, Fit, Grid};
+use super::half::{f16_to_f32, f32_to_f16};
+use super::lanes::{nearest_int, transpose};
+use super::super_block::{SUPER_BLOCK, encode_affine, pack_crumbs, whole_batch};
+use crate::quantize::simd::multiversion;
+
+/// Bytes of a super-block.
+const BYTES: usize = 84;
+
+/// Values in a block.
+const BLOCK: usize = 16;
+
+/// Blocks in a super-block.
+const BLOCKS: usize = SUPER_BLOCK / BLOCK;
+
+/// Blocks searched at once.
+const LANES: usize = 16;
+
+/// Values searched at once.
+const BATCH: usize = LANES * BLOCK;
+
+/// The reference's candidates for this type.
+const GRID: Grid = Grid { top: 3.0, start: -0.5, step: 0.1, steps: 15 };
+
+multiversion! {
+    /// Quantizes whole super-blocks of 256 values (`quantize_row_q2_K_ref`).
+    pub(super) fn quantize_q2_k(x: &[f32], out: &mut [u8]) = quantize;
+}
+
+#[inline(always)]
+fn quantize(x: &[f32], out: &mut [u8]) {
+    let mut padded = [0.0; BATCH];
+    for (x, out) in x.chunks(BATCH).zip(out.chunks_mut(BATCH / SUPER_BLOCK * BYTES)) {
+        let x = whole_batch(x, &mut padded);
+        let fit = search(x);
+        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
+            encode(x, &fit, i, out);
+        }
+    }
+}
+
+/// Searches the blocks of a batch by absolute differences; a value weighs what it measures.
+#[inline(always)]
+fn search(x: &[f32; BATCH]) -> Fit<LANES> {
+    let mut t = [[0.0; LANES]; BLOCK];
+    transpose(x, &mut t);
+    let mut weights = t;
+    for w in weights.as_flattened_mut() {
+        *w = w.abs();
+    }
+    affine::search::<LANES, BLOCK, true>(&t, &weights, &GRID)
+}
+
+#[inline(always)]
+fn encode(x: &[f32], fit: &Fit<LANES>, index: usize, out: &mut [u8]) {
+    let lanes = index * BLOCKS..(index + 1) * BLOCKS;
+    let largest = |v: &[f32]| v.iter().fold(0.0, |max: f32, &v| if v > max { v } else { max });
+    let mut fours = [0; BLOCKS];
+    let mut quarter = |v: &[f32], shift: u32| {
+        let max = largest(v);
+        if max > 0.0 {
+            let inverse = 15.0 / max;
+            for (four, &v) in fours.iter_mut().zip(v) {
+                // Wraps like the reference's byte where a scale is negative.
+                *four |= (nearest_int(inverse * v) << shift) as u8;
+            }
+            f32_to_f16(max / 15.0)
+        } else {
+            0
+        }
+    };
+    let d = quarter(&fit.scale[lanes.clone()], 0);
+    let dmin = quarter(&fit.min[lanes.clone()], 4);
+    write(x, fit, lanes.start, (d, dmin), &fours, out);
+}
+
+/// Writes a super-block whose scales are fixed; its codes follow.
+#[inline(always)]
+fn write(
+    x: &[f32],
+    fit: &Fit<LANES>,
+    lane: usize,
+    (d, dmin): (u16, u16),
+    fours: &[u8; BLOCKS],
+    out: &mut [u8],
+) {
+    out[..16].copy_from_slice(fours);
+    out[80..82].copy_from_slice(&d.to_le_bytes());
+    out[82..].copy_from_slice(&dmin.to_le_bytes());
+    let (d, dmin) = (f16_to_f32(d), f16_to_f32(dmin));
+    let mut codes = [0; SUPER_BLOCK];
+    for (j, (x, codes)) in x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).enumerate() {
+        let (scale, min) = (d * f32::from(fours[j] & 15), dmin * f32::from(fours[j] >> 4));
+        if scale == 0.0 {
+            for (code, &x) in codes.iter_mut().zip(x) {
+                *code = fit.code(lane + j, x, 3);
+            }
+        } else {
+            encode_affine(x, scale, min, 3, codes);
+        }
+    }
+    pack_crumbs(&codes, &mut out[16..80]);
+}
