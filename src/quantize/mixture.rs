@@ -238,7 +238,7 @@ const RULES: &[Rule] = rules! {
 };
 
 /// Methods below three bits. They count down projections instead of reading the layer from the name, give values no
-/// further bits for the model's size, and the output less than six bits.
+/// further bits for the model's size, and the output only five.
 const VERY_LOW: [&str; 6] = ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ1_S", "IQ1_M"];
 
 /// Chooses types, tensor after tensor: some rules count.
@@ -346,7 +346,7 @@ impl<'a> Mixture<'a> {
                 Some(ty) => ty,
                 None if method == "MXFP4_MOE" || facts.architecture == "falcon" => Q8_0,
                 None if !shape[0].is_multiple_of(default_type.block_size() as u64) => Q8_0,
-                None if very_low => Q5_K,
+                None if very_low || method == "IQ3_XXS" => Q5_K,
                 None if default_type == Q8_0 => Q8_0,
                 None => Q6_K,
             });
