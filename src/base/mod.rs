@@ -4,6 +4,7 @@
 
 pub mod atomic;
 pub mod cancel;
+pub mod front_matter;
 pub mod hash;
 pub mod lock;
 pub mod memory;

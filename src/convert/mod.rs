@@ -2,6 +2,7 @@
 
 mod blueprint;
 mod from_gguf;
+pub mod general;
 
 pub use blueprint::{Blueprint, OutType, Part, Recipe, RowOrder, TensorRecipe};
 pub use from_gguf::FromGgufError;
