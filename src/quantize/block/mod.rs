@@ -12,6 +12,7 @@ mod float;
 mod half;
 mod k45;
 mod lanes;
+mod legacy;
 mod q2_k;
 mod q3_k;
 mod q4_k;
@@ -27,8 +28,14 @@ pub use validate::{first_non_finite, validate};
 
 /// Whether [`quantize`] can write this type.
 pub fn supports(ty: GgmlType) -> bool {
-    use GgmlType::{BF16, F16, F32, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
-    matches!(ty, F32 | F16 | BF16 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K)
+    use GgmlType::{BF16, F16, F32, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+    matches!(ty, F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K)
+}
+
+/// Whether [`quantize`] can write this type with an importance matrix, too.
+pub fn supports_importance(ty: GgmlType) -> bool {
+    use GgmlType::{BF16, F16, F32, Q8_0};
+    matches!(ty, F32 | F16 | BF16 | Q8_0)
 }
 
 /// Whether the reference refuses to write this type without an importance matrix
@@ -43,9 +50,9 @@ pub fn requires_importance(ty: GgmlType) -> bool {
 /// Values are expected to be finite ([`first_non_finite`] tells).
 ///
 /// # Panics
-/// Where the type is not one that [`supports`] admits, `row` is no multiple of its block size, `x` is no whole number
-/// of rows, `out` has another size than the result, or `importance` has another length than a row or is missing for a
-/// type that [`requires_importance`].
+/// Where the type is not one that [`supports`] (or [`supports_importance`]) admits, `row` is no multiple of its block
+/// size, `x` is no whole number of rows, `out` has another size than the result, or `importance` has another length
+/// than a row or is missing for a type that [`requires_importance`].
 pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>, out: &mut [u8]) {
     assert!(row > 0 && row.is_multiple_of(ty.block_size()), "rows of {row} do not fit {ty}");
     assert!(x.len().is_multiple_of(row), "{} values are no whole rows of {row}", x.len());
@@ -56,6 +63,11 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
         GgmlType::F32 => float::quantize_f32(x, out),
         GgmlType::F16 => float::quantize_f16(x, out),
         GgmlType::BF16 => float::quantize_bf16(x, out),
+        GgmlType::Q4_0 if importance.is_none() => legacy::quantize_q4_0(x, out),
+        GgmlType::Q4_1 if importance.is_none() => legacy::quantize_q4_1(x, out),
+        GgmlType::Q5_0 if importance.is_none() => legacy::quantize_q5_0(x, out),
+        GgmlType::Q5_1 if importance.is_none() => legacy::quantize_q5_1(x, out),
+        GgmlType::Q8_0 => legacy::quantize_q8_0(x, out),
         GgmlType::Q2_K if importance.is_none() => q2_k::quantize_q2_k(x, out),
         GgmlType::Q3_K if importance.is_none() => q3_k::quantize_q3_k(x, out),
         GgmlType::Q4_K if importance.is_none() => q4_k::quantize_q4_k(x, out),
@@ -88,3 +100,6 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
         _ => panic!("{ty} cannot be read"),
     }
 }
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,82 @@
+//! What the kernels' tests share: values of many kinds, every SIMD level, and answers of the reference.
+
+use crate::gguf::GgmlType;
+use crate::quantize::simd::{self, Level};
+use proptest::prelude::*;
+use std::sync::{Mutex, PoisonError};
+
+/// Runs a test with the kernels of each level that this processor has; tests that do so wait for each other.
+pub(super) fn at_every_level(test: impl Fn(Level)) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+        if simd::limit(level) == level {
+            test(level);
+        }
+    }
+    simd::limit(Level::Avx512);
+}
+
+/// The row that recorded answers were made from: `x[i] = ((7 i^2 + 37 i) mod 251 - 125) / 64`.
+pub(super) fn known_row(n: usize) -> Vec<f32> {
+    (0..n).map(|i| (((7 * i * i + 37 * i) % 251) as f32 - 125.0) / 64.0).collect()
+}
+
+/// The importance that recorded answers were made with: `w[i] = ((5 i) mod 17 + 1) / 4`.
+pub(super) fn known_importance(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((5 * i % 17) as f32 + 1.0) / 4.0).collect()
+}
+
+/// Lower-case hexadecimal digits of bytes.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Quantizes one row with the public function.
+pub(super) fn quantized(ty: GgmlType, x: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
+    let mut out = vec![0; ty.bytes_of(x.len() as u64).unwrap() as usize];
+    super::quantize(ty, x, x.len(), importance, &mut out);
+    out
+}
+
+/// Checks an answer of the reference for [`known_row`], at every level.
+pub(super) fn check_known(ty: GgmlType, n: usize, weighted: bool, want: &str) {
+    let importance = known_importance(n);
+    at_every_level(|level| {
+        let got = quantized(ty, &known_row(n), weighted.then_some(&importance));
+        assert_eq!(hex(&got), want, "{ty} with {level}");
+    });
+}
+
+/// Checks a kernel against its scalar definition for these values, at every level.
+pub(super) fn check_defined(ty: GgmlType, x: &[f32], define: impl Fn(&[f32]) -> Vec<u8>) {
+    let (size, bytes) = (ty.block_size(), ty.block_bytes());
+    let want: Vec<u8> = x.chunks_exact(size).flat_map(define).collect();
+    at_every_level(|level| {
+        let got = quantized(ty, x, None);
+        for (b, (got, want)) in got.chunks_exact(bytes).zip(want.chunks_exact(bytes)).enumerate() {
+            assert_eq!(hex(got), hex(want), "{ty} with {level}, block of {:?}", &x[b * size..][..size]);
+        }
+    });
+}
+
+/// `n` finite values of one kind: as weights are, far apart, subnormal, huge, tied, zeros of either sign.
+pub(super) fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
+    let of = |each: BoxedStrategy<f32>| prop::collection::vec(each, n);
+    let arbitrary = any::<u32>().prop_map(|b| f32::from_bits(b)).prop_filter("finite", |v| v.is_finite());
+    let like_weights = (-1.0f32..1.0, -1.0f32..1.0, -1.0f32..1.0).prop_map(|(a, b, c)| a * b * c * 0.1);
+    let subnormal = any::<u32>().prop_map(|b| f32::from_bits(b & 0x80ff_ffff));
+    let halves = (-9i32..=9, 0i32..2).prop_map(|(n, s)| n as f32 * 0.5 * if s == 0 { 1.0 } else { -1.0 });
+    let zeros = prop::sample::select(vec![0.0f32, -0.0, 0.0, -0.0, 1.0, -1.0]);
+    prop_oneof![
+        4 => of(like_weights.clone().boxed()),
+        2 => of(like_weights.clone().prop_map(|v| f32::from_bits(v.to_bits() & 0xffff_0000)).boxed()),
+        2 => of(arbitrary.boxed()),
+        1 => of(subnormal.boxed()),
+        1 => of(halves.boxed()),
+        1 => of(zeros.boxed()),
+        1 => of(like_weights.prop_map(f32::abs).boxed()),
+        1 => of((1e4f32..1e38).boxed()),
+        1 => (-2.0f32..2.0).prop_map(move |v| vec![v; n]),
+    ]
+}
