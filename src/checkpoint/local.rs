@@ -74,6 +74,20 @@ impl Checkpoint {
         read_small(&self.folder.join(name))
     }
 
+    /// Whether the folder has a file of this name.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.folder.join(name).is_file()
+    }
+
+    /// Names in a folder of the folder, sorted; none where there is no such folder.
+    ///
+    /// # Errors
+    /// Where it cannot be listed.
+    pub fn names_in(&self, folder: &str) -> Result<Vec<String>, E> {
+        let folder = self.folder.join(folder);
+        if folder.is_dir() { list(&folder) } else { Ok(Vec::new()) }
+    }
+
     /// Reads bytes of a shard. Safe from many threads at once.
     ///
     /// # Errors

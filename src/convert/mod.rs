@@ -3,6 +3,7 @@
 mod blueprint;
 mod from_gguf;
 pub mod general;
+pub mod tokenizer;
 
 pub use blueprint::{Blueprint, OutType, Part, Recipe, RowOrder, TensorRecipe};
 pub use from_gguf::FromGgufError;

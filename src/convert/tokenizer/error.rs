@@ -1,0 +1,82 @@
+//! Why a tokenizer cannot be written.
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::checkpoint::CheckpointError;
+
+/// Why a tokenizer cannot be written. Every variant names the file, and the field in it, that it is about.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum TokenizerError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("`{file}` is no valid JSON of its kind")]
+    Json { file: String, source: serde_json::Error },
+    #[error("`{0}` is no UTF-8 text")]
+    Encoding(String),
+    #[error("there is no `{0}`")]
+    Missing(&'static str),
+    #[error("`{file}`: {found} is not supported; byte-level BPE in `tokenizer.json` is")]
+    Unsupported { file: &'static str, found: String },
+    #[error("`{file}`: `{field}` must be {expected}, not `{found}`")]
+    Field { file: String, field: String, expected: &'static str, found: String },
+    #[error("`tokenizer_config.json`: tokenizer class `{0}` is not supported")]
+    Class(String),
+    #[error("`tokenizer_config.json`: `{field}` of a `{class}` needs {needs}")]
+    ClassNeeds { class: &'static str, field: &'static str, needs: &'static str },
+    #[error("`tokenizer.json`: `{part}` cannot be used")]
+    Part { part: &'static str, source: tokenizers::Error },
+    #[error("`{file}`: merge {number} (`{merge}`) cannot be used")]
+    Merge { file: &'static str, number: usize, merge: String },
+    #[error("`{file}`: id {id} belongs to both `{first}` and `{second}`")]
+    SharedId { file: &'static str, id: u32, first: String, second: String },
+    #[error("token `{token}` has id {id}, but `vocab_size` is {vocab_size}")]
+    IdBeyondVocabulary { token: String, id: u32, vocab_size: u64 },
+    #[error("`config.json`: `vocab_size` is {0}, more than any vocabulary has")]
+    VocabularyTooLarge(u64),
+    #[error("`tokenizer.json`: `added_tokens` are {0} bytes, more than any tokenizer has")]
+    AddedTokensTooLong(usize),
+    #[error("the pre-tokenizer is not known: the fixed text encodes to hash `{hash}`{}", looks_like(nearest))]
+    UnknownPreTokenizer { hash: String, nearest: Vec<&'static str> },
+    #[error("llama.cpp loads no pre-tokenizer `{name}`{}", did_you_mean(nearest.as_deref()))]
+    NoSuchPreTokenizer { name: String, nearest: Option<String> },
+}
+
+impl TokenizerError {
+    /// What the user can do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            TokenizerError::UnknownPreTokenizer { .. } => {
+                Some("name the pre-tokenizer with `--pre-tokenizer NAME` if you know which one it is")
+            }
+            TokenizerError::Unsupported { .. } | TokenizerError::Class(_) => Some(
+                "convert this model with llama.cpp's `convert_hf_to_gguf.py`, then quantize the GGUF file",
+            ),
+            _ => None,
+        }
+    }
+
+    pub(super) fn field(file: &str, field: impl Into<String>, expected: &'static str, found: &Value) -> Self {
+        /// A value may be a whole chat template.
+        const SHOWN: usize = 60;
+        let mut found = found.to_string();
+        if let Some((at, _)) = found.char_indices().nth(SHOWN) {
+            found.truncate(at);
+            found.push('…');
+        }
+        TokenizerError::Field { file: file.to_owned(), field: field.into(), expected, found }
+    }
+}
+
+fn looks_like(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => format!("; its patterns are those of `{name}`"),
+        names => format!("; its patterns are those of one of `{}`", names.join("`, `")),
+    }
+}
+
+fn did_you_mean(name: Option<&str>) -> String {
+    name.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default()
+}

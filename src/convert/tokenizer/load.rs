@@ -1,0 +1,283 @@
+//! The tokenizer that transformers' `AutoTokenizer` would load from a folder.
+//!
+//! In: the folder's tokenizer files. Out: [`Loaded`]. Refuses every model but BPE, and what would make the `tokenizers`
+//! library panic.
+
+use std::collections::HashSet;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{
+    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
+};
+
+use super::TokenizerError as E;
+use super::added::Specials;
+use super::class::Class;
+use super::json::{
+    AddedEntry, Merges, Model, TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, TokenizerJson, truthy,
+};
+
+/// Bytes of all added tokens; their automaton is a multiple of that. The longest known are 0.2 MB.
+const MAX_ADDED_BYTES: usize = 1 << 22;
+
+/// A tokenizer, and what of its file the conversion writes.
+pub(super) struct Loaded {
+    pub(super) tokenizer: Tokenizer,
+    /// Tokens of the model and their ids, in the file's order; no id twice.
+    pub(super) vocab: Vec<(Vec<u8>, u32)>,
+    /// The merges, as the GGUF file has them.
+    pub(super) merges: Vec<Vec<u8>>,
+    /// Decoded text loses spaces before punctuation.
+    pub(super) clean_up: bool,
+}
+
+impl Loaded {
+    /// Builds the tokenizer; takes the vocabulary and merges out of `files`.
+    pub(super) fn new(files: &mut TokenizerFiles<'_>) -> Result<Self, E> {
+        let class = Class::of(files)?;
+        let specials = Specials::gather(files, class)?;
+        let prefix_space = prefix_space(files, class)?;
+        let template = class.template.map(|(bos, eos)| {
+            let flag = |key, default| files.option(key).map_or(default, truthy);
+            (flag("add_bos_token", bos), flag("add_eos_token", eos))
+        });
+        let flag = |key| files.option(key).is_some_and(truthy);
+        let (clean_up, split_special) = (flag("clean_up_tokenization_spaces"), flag("split_special_tokens"));
+
+        let json = files.tokenizer.as_mut().ok_or(E::Missing(TOKENIZER))?;
+        let kind = json.model.kind.as_deref();
+        if kind.is_some_and(|k| k != "BPE") || json.model.vocab.0.is_empty() {
+            let found = kind.unwrap_or("an untyped model");
+            return Err(E::Unsupported { file: TOKENIZER, found: format!("a model of type {found}") });
+        }
+        if let Some(version) = json.version.as_ref().filter(|v| *v != "1.0") {
+            return Err(E::field(TOKENIZER, "version", "\"1.0\"", &Value::String(version.clone())));
+        }
+        let (model, vocab, merges) = build_model(&mut json.model)?;
+        let mut tokenizer = Tokenizer::new(model);
+        add_parts(&mut tokenizer, json, prefix_space)?;
+
+        check_length(json.added_tokens.iter().map(|t| t.content.len()))?;
+        let own: Vec<AddedToken> = json.added_tokens.iter().map(added_token).collect();
+        tokenizer.add_tokens(&own);
+        let present: HashSet<String> = own.into_iter().map(|t| t.content).collect();
+        let to_add = specials.to_add(&present);
+        check_length(to_add.iter().map(|t| t.content.len()))?;
+        tokenizer.add_tokens(&to_add);
+
+        if let Some((add_bos, add_eos)) = template {
+            let template = bos_eos_template(&tokenizer, &specials, class, add_bos, add_eos)?;
+            tokenizer.with_post_processor(Some(PostProcessorWrapper::Template(template)));
+        }
+        tokenizer.set_encode_special_tokens(split_special);
+        Ok(Loaded { tokenizer, vocab, merges, clean_up })
+    }
+
+    /// A token's text after encoding and decoding it.
+    pub(super) fn round_trip(&self, text: &str) -> Result<String, E> {
+        let part = |source| E::Part { part: "added_tokens", source };
+        let encoding = self.tokenizer.encode(text, false).map_err(part)?;
+        let text = self.tokenizer.decode(encoding.get_ids(), false).map_err(part)?;
+        Ok(if self.clean_up { clean_up(text) } else { text })
+    }
+}
+
+/// What transformers makes a lone `ByteLevel` pre-tokenizer's `add_prefix_space`, if anything.
+fn prefix_space(files: &TokenizerFiles<'_>, class: &Class) -> Result<Option<bool>, E> {
+    let field = "add_prefix_space";
+    match files.option(field) {
+        Some(value) if class.prefix_space_needs_slow && !value.is_null() => {
+            Err(E::field(TOKENIZER_CONFIG, field, "null without a SentencePiece model", value))
+        }
+        Some(value) => Ok(value.as_bool()),
+        None => Ok((!class.prefix_space_needs_slow).then_some(false)),
+    }
+}
+
+fn added_token(entry: &AddedEntry) -> AddedToken {
+    AddedToken {
+        content: entry.content.clone(),
+        single_word: entry.single_word,
+        lstrip: entry.lstrip,
+        rstrip: entry.rstrip,
+        normalized: entry.normalized,
+        special: entry.special,
+    }
+}
+
+fn check_length(lengths: impl Iterator<Item = usize>) -> Result<(), E> {
+    match lengths.sum() {
+        total if total > MAX_ADDED_BYTES => Err(E::AddedTokensTooLong(total)),
+        _ => Ok(()),
+    }
+}
+
+/// A model, its vocabulary and its merges as the GGUF file has them.
+type Built = (BPE, Vec<(Vec<u8>, u32)>, Vec<Vec<u8>>);
+
+fn build_model(model: &mut Model) -> Result<Built, E> {
+    let tokens = std::mem::take(&mut model.vocab.0);
+    let vocab: Vec<(Vec<u8>, u32)> =
+        tokens.iter().map(|(token, id)| (token.as_bytes().to_vec(), *id)).collect();
+    let (pairs, merges) = split_merges(std::mem::take(&mut model.merges))?;
+
+    let prefix = model.continuing_subword_prefix.as_deref().unwrap_or_default();
+    if let Some(at) = pairs.iter().position(|(_, right)| right.get(prefix.len()..).is_none()) {
+        return Err(E::Merge { file: TOKENIZER, number: at, merge: pairs[at].1.clone() });
+    }
+    let count = tokens.len();
+    let by_token: Vocab = tokens.into_iter().collect();
+    if by_token.len() != count {
+        let source = "a token is in `vocab` twice".into();
+        return Err(E::Part { part: "model", source });
+    }
+    let mut builder = BPE::builder()
+        .vocab_and_merges(by_token, pairs)
+        .fuse_unk(model.fuse_unk.unwrap_or(false))
+        .byte_fallback(model.byte_fallback.unwrap_or(false))
+        .ignore_merges(model.ignore_merges.unwrap_or(false));
+    if let Some(dropout) = model.dropout.filter(|d| *d != 0.0) {
+        return Err(E::field(TOKENIZER, "model.dropout", "null", &dropout.into()));
+    }
+    if let Some(unk) = model.unk_token.take() {
+        builder = builder.unk_token(unk);
+    }
+    if let Some(prefix) = model.continuing_subword_prefix.take() {
+        builder = builder.continuing_subword_prefix(prefix);
+    }
+    if let Some(suffix) = model.end_of_word_suffix.take() {
+        builder = builder.end_of_word_suffix(suffix);
+    }
+    let bpe = builder.build().map_err(|source| E::Part { part: "model", source })?;
+    Ok((bpe, vocab, merges))
+}
+
+/// The merges for the library, and for the file: joined by a space, with spaces in tokens as `Ġ`.
+#[allow(clippy::type_complexity, reason = "two lists")]
+fn split_merges(merges: Merges) -> Result<(Vec<(String, String)>, Vec<Vec<u8>>), E> {
+    match merges {
+        Merges::Joined(lines) => {
+            let mut pairs = Vec::with_capacity(lines.len());
+            for (number, line) in lines.iter().enumerate().filter(|(_, l)| !l.starts_with("#version")) {
+                let pair = line.split_once(' ').filter(|(_, right)| !right.contains(' '));
+                let wrong = || E::Merge { file: TOKENIZER, number, merge: line.clone() };
+                let (left, right) = pair.ok_or_else(wrong)?;
+                pairs.push((left.to_owned(), right.to_owned()));
+            }
+            Ok((pairs, lines.into_iter().map(String::into_bytes).collect()))
+        }
+        Merges::Pairs(pairs) => {
+            let joined = pairs
+                .iter()
+                .map(|(left, right)| match left.contains(' ') || right.contains(' ') {
+                    false => [left.as_bytes(), b" ", right.as_bytes()].concat(),
+                    true => format!("{} {}", left.replace(' ', "Ġ"), right.replace(' ', "Ġ")).into_bytes(),
+                })
+                .collect();
+            Ok((pairs, joined))
+        }
+    }
+}
+
+/// Sets all but the model and the added tokens.
+fn add_parts(tokenizer: &mut Tokenizer, json: &TokenizerJson, prefix_space: Option<bool>) -> Result<(), E> {
+    if let Some(value) = &json.normalizer {
+        tokenizer.with_normalizer(Some(part::<NormalizerWrapper>("normalizer", value.clone())?));
+    }
+    if let Some(value) = &json.pre_tokenizer {
+        let mut value = value.clone();
+        if let (Some(space), "ByteLevel") = (prefix_space, value["type"].as_str().unwrap_or_default()) {
+            value["add_prefix_space"] = space.into();
+        }
+        tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>("pre_tokenizer", value)?));
+    }
+    if let Some(value) = &json.post_processor {
+        check_template(value)?;
+        tokenizer.with_post_processor(Some(part::<PostProcessorWrapper>("post_processor", value.clone())?));
+    }
+    if let Some(value) = json.decoder.as_ref().filter(|v| !v.is_null()) {
+        tokenizer.with_decoder(Some(part::<DecoderWrapper>("decoder", value.clone())?));
+    }
+    Ok(())
+}
+
+fn part<T: DeserializeOwned>(part: &'static str, value: Value) -> Result<T, E> {
+    serde_json::from_value(value).map_err(|e| E::Part { part, source: e.into() })
+}
+
+/// The library indexes a template's special tokens without looking whether they are there.
+fn check_template(value: &Value) -> Result<(), E> {
+    for processor in value["processors"].as_array().into_iter().flatten() {
+        check_template(processor)?;
+    }
+    for piece in ["single", "pair"].iter().flat_map(|key| value[key].as_array()).flatten() {
+        if let Some(id) = piece["SpecialToken"]["id"].as_str()
+            && value["special_tokens"].get(id).is_none()
+        {
+            let expected = "a token of `special_tokens`";
+            return Err(E::field(
+                TOKENIZER,
+                "post_processor.SpecialToken",
+                expected,
+                &piece["SpecialToken"]["id"],
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `LlamaTokenizerFast.update_post_processor`.
+fn bos_eos_template(
+    tokenizer: &Tokenizer,
+    specials: &Specials,
+    class: &Class,
+    add_bos: bool,
+    add_eos: bool,
+) -> Result<TemplateProcessing, E> {
+    let token = |add: bool, key, field| match specials.text(key) {
+        _ if !add => Ok(None),
+        None => Err(E::ClassNeeds { class: class.name, field, needs: key }),
+        text => Ok(text),
+    };
+    let bos = token(add_bos, "bos_token", "add_bos_token")?;
+    let eos = token(add_eos, "eos_token", "add_eos_token")?;
+    let before = |sequence: u8| bos.map(|t| format!("{t}:{sequence} ")).unwrap_or_default();
+    let after = |sequence: u8| eos.map(|t| format!(" {t}:{sequence}")).unwrap_or_default();
+    let single = format!("{}$A:0{}", before(0), after(0));
+    // The pair is no concern of a single text, but the library checks it as well.
+    let pair = format!("{single} {}$B:1{}", before(1), after(1));
+    let ids: Vec<(String, u32)> = [bos, eos]
+        .into_iter()
+        .flatten()
+        .filter_map(|t| tokenizer.token_to_id(t).map(|id| (t.to_owned(), id)))
+        .collect();
+    let part = |source: tokenizers::Error| E::Part { part: "post_processor", source };
+    TemplateProcessing::builder()
+        .try_single(single)
+        .map_err(|e| part(e.into()))?
+        .try_pair(pair)
+        .map_err(|e| part(e.into()))?
+        .special_tokens(ids)
+        .build()
+        .map_err(|e| part(e.into()))
+}
+
+/// `PreTrainedTokenizerBase.clean_up_tokenization`.
+fn clean_up(text: String) -> String {
+    const REPLACED: [(&str, &str); 10] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    REPLACED.iter().fold(text, |text, (from, to)| text.replace(from, to))
+}

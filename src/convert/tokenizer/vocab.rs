@@ -1,0 +1,128 @@
+//! Tokens and their types, as `get_vocab_base` lists them.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::TokenizerError as E;
+use super::json::{CONFIG, TOKENIZER};
+use super::load::Loaded;
+
+/// More than any vocabulary has (2^18 to 2^20), and little enough to list.
+const MAX_VOCABULARY: u64 = 1 << 24;
+
+/// Numbers of `enum llama_token_type`.
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+const UNUSED: i32 = 5;
+
+/// Every token of the embedding matrix.
+pub(super) struct Tokens {
+    pub(super) texts: Vec<Vec<u8>>,
+    pub(super) types: Vec<i32>,
+}
+
+/// Lists the tokens by id, up to `vocab_size` of the hyper-parameters; ids without a token are padded.
+pub(super) fn tokens(loaded: &mut Loaded, hparams: &Map<String, Value>) -> Result<Tokens, E> {
+    let vocab = std::mem::take(&mut loaded.vocab);
+    let added = loaded.tokenizer.get_added_vocabulary();
+    let size = vocabulary_size(loaded, &vocab, hparams)?;
+    let check = |token: &[u8], id: u32| match u64::from(id) {
+        beyond if beyond >= size => {
+            let token = String::from_utf8_lossy(token).into_owned();
+            Err(E::IdBeyondVocabulary { token, id, vocab_size: size })
+        }
+        within => Ok(within as usize),
+    };
+    let mut texts: Vec<Option<Vec<u8>>> = vec![None; size as usize];
+    let mut put = |token: Vec<u8>, id: u32, at: usize| match texts[at].replace(token) {
+        Some(other) if texts[at].as_ref() != Some(&other) => {
+            let text = |t: &[u8]| String::from_utf8_lossy(t).into_owned();
+            let second = texts[at].as_deref().map(text).unwrap_or_default();
+            Err(E::SharedId { file: TOKENIZER, id, first: text(&other), second })
+        }
+        _ => Ok(()),
+    };
+    for (token, id) in vocab {
+        let at = check(&token, id)?;
+        put(token, id, at)?;
+    }
+    for (token, id) in added.get_vocab() {
+        let at = check(token.as_bytes(), *id)?;
+        put(token.as_bytes().to_vec(), *id, at)?;
+    }
+
+    let properties: HashMap<u32, _> =
+        added.get_added_tokens_decoder().iter().map(|(id, t)| (*id, t)).collect();
+    let mut list = Tokens { texts: Vec::with_capacity(texts.len()), types: Vec::with_capacity(texts.len()) };
+    for (id, token) in (0u32..).zip(texts) {
+        let (text, kind) = match (token, properties.get(&id)) {
+            (None, _) => (format!("[PAD{id}]").into_bytes(), UNUSED),
+            (Some(token), None) => (token, NORMAL),
+            (Some(_), Some(token)) => {
+                // llama.cpp matches these against text that is not normalized.
+                let text = match token.normalized {
+                    true => token.content.clone(),
+                    false => loaded.round_trip(&token.content)?,
+                };
+                if token.special || looks_special(&text) {
+                    (text.into_bytes(), CONTROL)
+                } else {
+                    (text.replace('▁', " ").into_bytes(), USER_DEFINED)
+                }
+            }
+        };
+        list.texts.push(text);
+        list.types.push(kind);
+    }
+    Ok(list)
+}
+
+fn vocabulary_size(
+    loaded: &Loaded,
+    vocab: &[(Vec<u8>, u32)],
+    hparams: &Map<String, Value>,
+) -> Result<u64, E> {
+    let size = match hparams.get("vocab_size") {
+        Some(value) => {
+            let expected = "a number of tokens";
+            value.as_u64().ok_or_else(|| E::field(CONFIG, "vocab_size", expected, value))?
+        }
+        None => {
+            let model = loaded.tokenizer.get_model();
+            let added = loaded.tokenizer.get_added_vocabulary().get_vocab();
+            let new = added.keys().filter(|t| tokenizers::Model::token_to_id(model, t).is_none()).count();
+            (vocab.len() + new) as u64
+        }
+    };
+    if size > MAX_VOCABULARY {
+        return Err(E::VocabularyTooLarge(size));
+    }
+    Ok(size)
+}
+
+/// `does_token_look_special`.
+fn looks_special(token: &str) -> bool {
+    let between = |start, end| token.starts_with(start) && token.ends_with(end);
+    ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(&token)
+        || between("<|", "|>")
+        || between("<｜", "｜>")
+        || between("<unused", ">")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looks_special;
+
+    #[test]
+    fn tokens_look_special_by_their_brackets() {
+        for token in ["<pad>", "<mask>", "<2mass>", "[@BOS@]", "<|im_end|>", "<|>", "<｜fim｜>", "<unused7>"]
+        {
+            assert!(looks_special(token), "{token}");
+        }
+        for token in ["<s>", "<|im_end", "im_end|>", "<unused", "<think>", "a<pad>", ""] {
+            assert!(!looks_special(token), "{token}");
+        }
+    }
+}
