@@ -1,4 +1,4 @@
-//! What every layer may use: atomic file writes, locks, free space, memory, hashes, cancellation, secrets.
+//! What every layer may use: atomic file writes, locks, free space, memory, hashes, cancellation, secrets, units.
 //!
 //! Knows nothing of models. Refuses to hide an error of the system: what cannot be found out is `None`, not a guess.
 
@@ -10,3 +10,4 @@ pub mod lock;
 pub mod memory;
 pub mod space;
 pub mod token;
+pub mod units;

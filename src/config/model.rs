@@ -1,0 +1,339 @@
+//! A models.yaml as the rest of the program sees it: every model with its settings, nothing left to look up.
+
+use std::path::PathBuf;
+
+use super::problem::Place;
+use super::source::{RepoId, Source};
+use crate::gguf::GgmlType;
+
+/// Every model of a models.yaml, or the one of the command line.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The toolchain, where the file names one.
+    pub llama_cpp: Option<LlamaCpp>,
+    /// The models, in the order of the file.
+    pub models: Vec<Model>,
+    /// What the file as a whole asks for and this version does not do.
+    pub unbuilt: Vec<Unbuilt>,
+}
+
+/// One model: what to make of it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Where its entry begins.
+    pub place: Place,
+    /// Where it comes from; a folder's path is relative to the file's folder already.
+    pub source: Source,
+    /// Its name in file names, in lower case.
+    pub name: String,
+    /// Goes before every file name.
+    pub prefix: String,
+    /// Proper names of the methods; none where all are excluded.
+    pub methods: Vec<String>,
+    /// How the checkpoint is converted.
+    pub convert: Convert,
+    /// Changes to what the methods do.
+    pub quantize: Quantize,
+    /// Types by tensor name; the first match wins.
+    pub tensor_types: Vec<TensorType>,
+    /// The importance matrix.
+    pub imatrix: Option<Imatrix>,
+    /// What to measure on.
+    pub evaluate: Option<Evaluate>,
+    /// When an output is split.
+    pub split: Option<Split>,
+    /// Where the outputs are published.
+    pub publish: Publish,
+    /// The model card.
+    pub card: Card,
+    /// What the card says in place of the source's own.
+    pub metadata: Metadata,
+    /// What it asks for that this version does not do.
+    pub unbuilt: Vec<Unbuilt>,
+}
+
+impl Model {
+    /// Name of a method's file without its ending, and of its folder: `{prefix}{model}-{method}`.
+    pub fn stem(&self, method: &str) -> String {
+        format!("{}{}-{}", self.prefix, self.name, method.to_ascii_lowercase())
+    }
+
+    /// The first thing that it asks for without which its outputs would not be what was asked.
+    pub fn blocked_by(&self) -> Option<&Unbuilt> {
+        self.unbuilt.iter().find(|unbuilt| unbuilt.feature.effect() == Effect::Refused)
+    }
+}
+
+/// Settings by key, each of which a lower layer may give: the command line, a model's entry or the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Layer {
+    /// Proper names of methods.
+    pub methods: Option<Vec<String>>,
+    /// Goes before every file name.
+    pub prefix: Option<String>,
+    /// How the checkpoint is converted.
+    pub convert: Convert,
+    /// Changes to what the methods do.
+    pub quantize: Quantize,
+    /// Types by tensor name.
+    pub tensor_types: Option<Vec<TensorType>>,
+    /// The importance matrix.
+    pub imatrix: Option<Imatrix>,
+    /// What to measure on.
+    pub evaluate: Option<Evaluate>,
+    /// When an output is split.
+    pub split: Option<Split>,
+    /// Where the outputs are published.
+    pub publish: Publish,
+    /// The model card.
+    pub card: Card,
+    /// What the card says.
+    pub metadata: Metadata,
+}
+
+/// A struct of optional fields, and how a layer of them lies over another.
+macro_rules! layered {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $name { $($(#[$field_meta])* pub $field: Option<$ty>,)* }
+
+        impl $name {
+            /// These values, and where there is none, those of the layer below.
+            #[must_use]
+            pub fn or(self, below: Self) -> Self {
+                $name { $($field: self.$field.or(below.$field),)* }
+            }
+        }
+    };
+}
+
+layered! {
+    /// How the checkpoint is converted.
+    Convert {
+        /// The type that most tensors are converted to.
+        outtype: OutType,
+        /// Name of the pre-tokenizer, in place of the one that is recognised.
+        pre_tokenizer: String,
+        /// `general.name`, in place of the one that follows from the card.
+        model_name: String,
+    }
+}
+
+layered! {
+    /// Changes to what the methods do. What is not said is off.
+    Quantize {
+        /// All tensors get the method's default type.
+        pure: bool,
+        /// `output.weight` stays as it is.
+        leave_output_tensor: bool,
+        /// Type of `output.weight`.
+        output_tensor_type: GgmlType,
+        /// Type of the token embeddings.
+        token_embedding_type: GgmlType,
+        /// Layers to leave out, in order, each once.
+        prune_layers: Vec<u32>,
+        /// Metadata to set, in the order of the file.
+        override_kv: Vec<(String, KvValue)>,
+    }
+}
+
+layered! {
+    /// Where the outputs are published.
+    Publish {
+        /// User or organisation.
+        owner: String,
+        /// The repository.
+        repo: RepoId,
+        /// Whether a repository that is created is private.
+        private: bool,
+    }
+}
+
+layered! {
+    /// The model card.
+    Card {
+        /// File with the notice at its beginning.
+        description: PathBuf,
+        /// Tags that are added.
+        tags: Vec<String>,
+        /// Who quantized the model.
+        quantized_by: String,
+    }
+}
+
+layered! {
+    /// What the card says about the model, in place of the source's own card.
+    Metadata {
+        /// The Hub's identifier of the licence.
+        license: String,
+        /// Its name, where the identifier is `other`.
+        license_name: String,
+        /// Where it stands.
+        license_link: String,
+        /// ISO 639 codes.
+        languages: Vec<String>,
+        /// Datasets that the model was trained on.
+        datasets: Vec<String>,
+        /// The task.
+        pipeline_tag: String,
+        /// The library.
+        library_name: String,
+        /// The model that this one comes from, where the source is not it.
+        base_model: RepoId,
+    }
+}
+
+/// What `--outtype` knows.
+#[allow(missing_docs, reason = "the variants are the reference's names")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutType {
+    F32,
+    F16,
+    BF16,
+    Q8_0,
+    /// The type of the source, as far as it has 16 bits.
+    Auto,
+}
+
+impl OutType {
+    /// Every output type.
+    pub const ALL: [OutType; 5] = [OutType::F32, OutType::F16, OutType::BF16, OutType::Q8_0, OutType::Auto];
+
+    /// As the command line has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OutType::F32 => "f32",
+            OutType::F16 => "f16",
+            OutType::BF16 => "bf16",
+            OutType::Q8_0 => "q8_0",
+            OutType::Auto => "auto",
+        }
+    }
+}
+
+/// A type for the tensors whose name matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorType {
+    /// Regular expression; it compiles.
+    pub pattern: String,
+    /// The type.
+    pub ty: GgmlType,
+}
+
+/// A value of the metadata.
+#[allow(missing_docs, reason = "the variants are their types")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum KvValue {
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+    Text(String),
+}
+
+/// Where an importance matrix comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Imatrix {
+    /// It is computed from a text.
+    Dataset {
+        /// The text.
+        path: PathBuf,
+        /// How many chunks of it; all if it is not said.
+        chunks: Option<u32>,
+    },
+    /// It is a file.
+    File(PathBuf),
+    /// It is downloaded.
+    Url(String),
+    /// It is in a repository on the Hub.
+    Repo {
+        /// The repository.
+        repo: RepoId,
+        /// Its name there; the only one there if it is not said.
+        file: Option<PathBuf>,
+    },
+}
+
+/// What to measure the outputs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluate {
+    /// The text.
+    pub dataset: PathBuf,
+    /// How many chunks of it; all if it is not said.
+    pub chunks: Option<u32>,
+    /// Whether the KL divergence is measured too.
+    pub kl_divergence: bool,
+}
+
+/// When an output is split into several files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// Bytes of one file, at most.
+    Size(u64),
+    /// Tensors of one file, at most.
+    Tensors(u32),
+}
+
+/// A version of llama.cpp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LlamaCpp {
+    /// A release.
+    Tag(String),
+    /// A commit.
+    Commit(String),
+}
+
+/// Something that models.yaml can say and this version does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unbuilt {
+    /// What.
+    pub feature: Feature,
+    /// Where it is asked for.
+    pub place: Place,
+}
+
+/// What asking for something that is not built does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The outputs are what was asked for; something around them is left undone. The job runs, with a warning.
+    LeftUndone,
+    /// The outputs would not be what was asked for. The job is refused, the others run.
+    Refused,
+}
+
+macro_rules! features {
+    ($($name:ident = $key:literal, $effect:ident, $text:literal;)*) => {
+        /// What is not built yet.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Feature { $(#[doc = $text] $name,)* }
+
+        impl Feature {
+            /// Everything that is not built yet.
+            pub const ALL: &'static [Feature] = &[$(Feature::$name,)*];
+
+            /// The key of models.yaml.
+            pub const fn key(self) -> &'static str {
+                match self { $(Feature::$name => $key,)* }
+            }
+
+            /// What asking for it does.
+            pub const fn effect(self) -> Effect {
+                match self { $(Feature::$name => Effect::$effect,)* }
+            }
+
+            /// What to tell the user.
+            pub const fn text(self) -> &'static str {
+                match self { $(Feature::$name => $text,)* }
+            }
+        }
+    };
+}
+
+// A row goes when its feature comes.
+features! {
+    Publish = "publish", LeftUndone, "publishing is not built yet: the outputs stay on this machine";
+    Evaluate = "evaluate", LeftUndone, "`evaluate` is not built yet: the outputs are not measured";
+    LlamaCpp = "llama_cpp", LeftUndone, "`llama_cpp` is not used yet: nothing here needs the toolchain";
+    Imatrix = "imatrix", Refused, "`imatrix` is not built yet, and without it the weights would be other ones";
+    Split = "split", Refused, "`split` is not built yet, and the output would be one file";
+}

@@ -1,0 +1,219 @@
+//! models.yaml as it is written: what each key may hold. The JSON Schema is generated from here; the descriptions are
+//! what editors show.
+
+use super::model::OutType;
+use super::read::{List, section};
+use super::scalar::{
+    Count, FilePath, KvOverrides, LlamaCommit, LlamaTag, Method, Owner, Pattern, PreTokenizer, Prefix, Size,
+    Stem, TensorTypeName, Url, Version,
+};
+use super::source::{RepoId, Revision, Source};
+
+section! {
+    /// Models to quantize, how, and where they go.
+    RawConfig {
+        /// Version of this file's format. Always 1.
+        #[schemars(required)]
+        #[allow(dead_code, reason = "there is one version; reading it is all that it is for")]
+        version: Version,
+        /// The llama.cpp toolchain, for the steps that need one.
+        llama_cpp: RawLlamaCpp,
+        /// What holds for every model that does not say otherwise.
+        defaults: RawSettings,
+        /// The models, one entry each.
+        #[schemars(required)]
+        models: List<RawModel>,
+        /// Files not to make, though a list of methods names them.
+        exclude: List<RawExclude>,
+    } requires ["version" = "1", "models" = "[{ source: owner/name }]"]
+}
+
+section! {
+    /// One model.
+    RawModel {
+        /// Where it comes from: `owner/name` or `owner/name@revision` on the Hub, or `./folder` beside this file.
+        #[schemars(required)]
+        source: Source,
+        /// Branch, tag or commit on the Hub.
+        revision: Revision,
+        /// What file names call the model; the repository's or folder's own name if it is not said.
+        name: Stem,
+    } requires ["source" = "owner/name"] and settings: RawSettings
+}
+
+section! {
+    /// What can be said for all models or for one. What a model says wins over the defaults, key by key.
+    RawSettings {
+        /// The quantization methods, one output file each.
+        methods: List<Method>,
+        /// Goes before every file name: `{prefix}{model}-{method}.gguf`.
+        prefix: Prefix,
+        /// How the checkpoint is converted.
+        convert: RawConvert,
+        /// Changes to what the methods do, as `llama-quantize` has them.
+        quantize: RawQuantize,
+        /// Types for tensors whose name matches; the first match wins.
+        tensor_types: List<RawTensorType>,
+        /// The importance matrix: one of `dataset`, `file`, `url` and `repo`.
+        imatrix: RawImatrix,
+        /// Measure the outputs against the unquantized model.
+        evaluate: RawEvaluate,
+        /// Split large outputs into several files.
+        split: RawSplit,
+        /// Where the outputs are published.
+        publish: RawPublish,
+        /// The model card.
+        card: RawCard,
+        /// What the card says about the model, in place of what the source's own card says.
+        metadata: RawMetadata,
+    }
+}
+
+section! {
+    /// How the checkpoint is converted.
+    RawConvert {
+        /// The type that most tensors are converted to before they are quantized (`--outtype`).
+        outtype: OutType,
+        /// Name of the pre-tokenizer, for a tokenizer that is not recognised.
+        pre_tokenizer: PreTokenizer,
+        /// The model's name in the metadata (`general.name`).
+        model_name: String,
+    }
+}
+
+section! {
+    /// Changes to what the methods do.
+    RawQuantize {
+        /// Quantize all tensors to the method's default type.
+        pure: bool,
+        /// Leave `output.weight` as it is.
+        leave_output_tensor: bool,
+        /// Type of `output.weight`.
+        output_tensor_type: TensorTypeName,
+        /// Type of the token embeddings.
+        token_embedding_type: TensorTypeName,
+        /// Numbers of the layers to leave out.
+        prune_layers: List<u32>,
+        /// Metadata to set in the outputs, by key.
+        override_kv: KvOverrides,
+    }
+}
+
+section! {
+    /// A type for tensors by name.
+    RawTensorType {
+        /// Regular expression that is searched in the tensor's name.
+        #[schemars(required)]
+        r#match: Pattern,
+        /// The type that they get.
+        #[schemars(required)]
+        r#type: TensorTypeName,
+    } requires ["match" = "attn_v", "type" = "Q8_0"]
+}
+
+section! {
+    /// An importance matrix: one of `dataset`, `file`, `url` and `repo`.
+    RawImatrix {
+        /// Text file to compute it from.
+        dataset: FilePath,
+        /// How many chunks of the dataset to use.
+        chunks: Count,
+        /// A finished matrix, on this machine; with `repo`, its name in the repository.
+        file: FilePath,
+        /// A finished matrix, by its https address.
+        url: Url,
+        /// A finished matrix, in a repository on the Hub.
+        repo: RepoId,
+    }
+}
+
+section! {
+    /// Measure the outputs against the unquantized model.
+    RawEvaluate {
+        /// Text file to measure on.
+        #[schemars(required)]
+        dataset: FilePath,
+        /// How many chunks of it to use.
+        chunks: Count,
+        /// Also measure the KL divergence.
+        kl_divergence: bool,
+    } requires ["dataset" = "test.txt"]
+}
+
+section! {
+    /// When an output is split: one of `max_size` and `max_tensors`.
+    RawSplit {
+        /// Largest size of one file, such as `45GB`.
+        max_size: Size,
+        /// Most tensors in one file.
+        max_tensors: Count,
+    }
+}
+
+section! {
+    /// Where the outputs are published.
+    RawPublish {
+        /// User or organisation that owns the repositories.
+        owner: Owner,
+        /// The repository, `owner/name`; `{owner}/{prefix}{model}` if it is not said.
+        repo: RepoId,
+        /// Whether a repository that is created is private.
+        private: bool,
+    }
+}
+
+section! {
+    /// The model card.
+    RawCard {
+        /// File with the notice that the card begins with.
+        description: FilePath,
+        /// Tags that are added to the card.
+        tags: List<String>,
+        /// Who quantized the model.
+        quantized_by: String,
+    }
+}
+
+section! {
+    /// What the card says about the model.
+    RawMetadata {
+        /// Licence, by the Hub's identifier (`apache-2.0`, `other`).
+        license: String,
+        /// The licence's name, where `license` is `other`.
+        license_name: String,
+        /// Where the licence stands, where `license` is `other`.
+        license_link: String,
+        /// Languages, by their ISO 639 codes.
+        languages: List<String>,
+        /// Datasets that the model was trained on.
+        datasets: List<String>,
+        /// The task, such as `text-generation`.
+        pipeline_tag: String,
+        /// The library that the card names.
+        library_name: String,
+        /// The model that this one comes from, where the source is not it.
+        base_model: RepoId,
+    }
+}
+
+section! {
+    /// Files not to make.
+    RawExclude {
+        /// The model's source, as its entry gives it.
+        #[schemars(required)]
+        source: Source,
+        /// The method.
+        #[schemars(required)]
+        method: Method,
+    } requires ["source" = "owner/name", "method" = "Q8_0"]
+}
+
+section! {
+    /// The llama.cpp toolchain: one of `tag` and `commit`.
+    RawLlamaCpp {
+        /// A release, such as `b11429`.
+        tag: LlamaTag,
+        /// A commit, all 40 digits.
+        commit: LlamaCommit,
+    }
+}
