@@ -1,1 +1,82 @@
-//! The Hugging Face Hub: pinned revisions, verified and resumed downloads.
+//! The Hugging Face Hub: checkpoints as local folders, and what can be known of them without their weights.
+//!
+//! In: a repository, a revision, an endpoint, perhaps a token. Out: [`snapshot`] gives a folder that
+//! [`Checkpoint::open`](crate::checkpoint::Checkpoint::open) reads, [`describe`] its listing, its small files and
+//! the headers of its shards. A revision is pinned to its commit before anything is read. Every file is compared
+//! with what the Hub states (size and SHA-256; git's blob name for small files) before it gets its final
+//! name, so whatever stands in a snapshot's folder is whole.
+//!
+//! Refuses: pickle and repositories without safetensors, file names that leave the folder, more bytes than the
+//! listing said, and to send the token to any origin but the endpoint's. Reads no environment: callers pass
+//! [`HubOptions`]. The functions block; they start a runtime of their own and must not be called inside one.
+//!
+//! The cache, below [`HubOptions::cache`]; the last folder has the model's name because the converter reads it:
+//!
+//! ```text
+//! hub/{owner}--{name}/.lock               one process at a time
+//!                     refs/{revision}     the commit that it last meant
+//!                     {commit}/listing.json
+//!                     {commit}/.headers/  headers of shards
+//!                     {commit}/.partial/  unfinished files, and which of their bytes are there
+//!                     {commit}/{name}/    whole files
+//! ```
+
+mod api;
+mod client;
+mod describe;
+mod download;
+mod error;
+mod part;
+mod repo;
+mod retry;
+mod select;
+mod snapshot;
+mod store;
+mod wire;
+
+use std::path::PathBuf;
+
+pub use self::describe::{Description, RemoteShard, describe};
+pub use self::error::HubError;
+pub use self::repo::{RepoId, RepoIdError};
+pub use self::retry::Retry;
+pub use self::select::RemoteFile;
+pub use self::snapshot::{Snapshot, snapshot};
+use crate::base::token::Token;
+
+/// The public Hub.
+pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+
+/// How the Hub is reached, and where its files are kept.
+#[derive(Clone, Debug)]
+pub struct HubOptions {
+    /// `https://host`, perhaps with a path.
+    pub endpoint: String,
+    /// Sent to the endpoint's origin only.
+    pub token: Option<Token>,
+    /// The folder that holds the cache.
+    pub cache: PathBuf,
+    /// Use what the cache has; make no connection.
+    pub offline: bool,
+    /// Requests at a time, over all files.
+    pub connections: usize,
+    /// Bytes that one request brings of a large file.
+    pub span: u64,
+    /// How patient requests are.
+    pub retry: Retry,
+}
+
+impl HubOptions {
+    /// The usual options: eight requests at a time, of 32 MiB each.
+    pub fn new(endpoint: impl Into<String>, cache: impl Into<PathBuf>) -> Self {
+        HubOptions {
+            endpoint: endpoint.into(),
+            token: None,
+            cache: cache.into(),
+            offline: false,
+            connections: 8,
+            span: 32 << 20,
+            retry: Retry::default(),
+        }
+    }
+}

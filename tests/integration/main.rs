@@ -1,4 +1,8 @@
-//! What the program does as a whole, and that it is what the reference does.
+//! What the program does as a whole, and that it is what the reference does; one file a subject.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "nothing here is for other crates")]
+
+mod hub;
 mod mixtures;
 mod support;

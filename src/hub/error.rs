@@ -1,0 +1,138 @@
+//! What can go wrong between here and the Hub.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::repo::RepoId;
+use crate::safetensors::{HeaderError, IndexError};
+
+/// Why a repository could not be read. Addresses are shown without their query, which may carry a signature.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum HubError {
+    #[error("the endpoint `{endpoint}` {why}")]
+    Endpoint { endpoint: String, why: &'static str },
+    #[error("cannot set up connections")]
+    Connections(#[source] reqwest::Error),
+    #[error("cannot start the runtime for connections")]
+    Runtime(#[source] io::Error),
+
+    #[error("there is no repository `{repo}`, or it is private")]
+    RepoNotFound { repo: RepoId, signed_in: bool },
+    #[error("`{repo}` has no revision `{revision}`")]
+    RevisionNotFound { repo: RepoId, revision: String },
+    #[error("`{repo}` has no file `{path}`")]
+    EntryNotFound { repo: RepoId, path: String },
+    #[error("`{repo}` is gated")]
+    Gated { repo: RepoId, page: String, signed_in: bool },
+    #[error("the token was refused while reading `{repo}`")]
+    TokenRefused { repo: RepoId, signed_in: bool },
+    #[error("reading `{repo}` is forbidden")]
+    Forbidden { repo: RepoId, message: String },
+
+    #[error("`{url}` answered {status}{}", said(message, request))]
+    Status { url: String, status: u16, message: String, request: Option<String> },
+    #[error("`{url}`: a rate limit of the Hub{}", holds(*seconds))]
+    RateLimited { url: String, seconds: Option<u64> },
+    #[error("`{url}` cannot be reached or dropped the connection")]
+    Connection { url: String, source: reqwest::Error },
+    #[error("`{url}` sent nothing for {seconds} s")]
+    Stalled { url: String, seconds: u64 },
+    #[error("`{url}`: {why}")]
+    Protocol { url: String, why: &'static str },
+    #[error("`{url}` answered something that is not what the Hub answers")]
+    Answer { url: String, source: serde_json::Error },
+
+    #[error("`{repo}` has a file name that could be written elsewhere: {path:?}")]
+    HostilePath { repo: RepoId, path: String },
+    #[error("`{repo}` has two files that are one where case does not count: `{path}`")]
+    SamePath { repo: RepoId, path: String },
+    #[error("`{repo}`: `{path}` has {size} bytes, more than any file of its kind")]
+    TooLong { repo: RepoId, path: String, size: u64 },
+    #[error("`{repo}` has pickle weights only (`{file}`)")]
+    PickleOnly { repo: RepoId, file: String },
+    #[error("`{repo}` has GGUF files only (`{file}`)")]
+    GgufOnly { repo: RepoId, file: String },
+    #[error("`{repo}` has no safetensors weights")]
+    NoWeights { repo: RepoId },
+    #[error("`{repo}`: the index names the shard `{shard}`, which is not there")]
+    MissingShard { repo: RepoId, shard: String },
+    #[error("`{repo}`: `{path}`")]
+    Index { repo: RepoId, path: String, source: IndexError },
+    #[error("`{repo}`: shard `{path}`")]
+    Header { repo: RepoId, path: String, source: HeaderError },
+
+    #[error("`{repo}`: `{path}` came with {what} {found} where the Hub states {expected}, twice")]
+    Mismatch { repo: RepoId, path: String, what: &'static str, expected: String, found: String },
+    #[error("`{repo}`: `{path}` kept changing while it was read")]
+    Changing { repo: RepoId, path: String },
+    #[error("`{folder}` has {free} bytes free; the files of `{repo}` that are still missing need {needed}")]
+    NoSpace { repo: RepoId, folder: PathBuf, needed: u64, free: u64 },
+    #[error("cannot read or write `{path}`")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("`{path}` in the cache is damaged")]
+    Cache { path: PathBuf, source: serde_json::Error },
+    #[error("offline: `{repo}` at `{revision}` is not in the cache `{cache}`{}", missing(file))]
+    Offline { repo: RepoId, revision: String, cache: PathBuf, file: Option<String> },
+    #[error("stopped while reading `{repo}`; what came so far is kept")]
+    Cancelled { repo: RepoId },
+}
+
+impl HubError {
+    /// What to do next, where that can be known.
+    pub fn hint(&self) -> Option<String> {
+        const SIGN_IN: &str = "set HF_TOKEN to a token that may read it";
+        Some(match self {
+            HubError::RepoNotFound { signed_in: true, .. } => {
+                "check the name; if it is private, the token needs read access to it".to_owned()
+            }
+            HubError::RepoNotFound { .. } => format!("check the name; if it is private, {SIGN_IN}"),
+            HubError::RevisionNotFound { .. } => "a revision is a branch, a tag or a full commit hash".to_owned(),
+            HubError::Gated { page, signed_in: true, .. } => {
+                format!("accept its terms at {page} with the account that the token belongs to")
+            }
+            HubError::Gated { page, .. } => format!("accept its terms at {page} and {SIGN_IN}"),
+            HubError::TokenRefused { signed_in: true, .. } => {
+                "the token in HF_TOKEN is wrong or expired; make one at https://huggingface.co/settings/tokens"
+                    .to_owned()
+            }
+            HubError::TokenRefused { .. } => SIGN_IN.to_owned(),
+            HubError::Forbidden { .. } => "a fine-grained token needs read access to this repository".to_owned(),
+            HubError::RateLimited { .. } => "wait a few minutes; requests with a token have higher limits".to_owned(),
+            HubError::PickleOnly { repo, .. } => format!(
+                "https://huggingface.co/spaces/safetensors/convert makes a revision with safetensors; then use `{repo}@refs/pr/N`"
+            ),
+            HubError::GgufOnly { .. } => {
+                "use the repository that these were made from: `base_model` in its card names it".to_owned()
+            }
+            HubError::NoSpace { .. } => "free some space, or put the cache on another disk".to_owned(),
+            HubError::Offline { .. } => "run once without HF_HUB_OFFLINE to fetch it".to_owned(),
+            HubError::Connection { .. } | HubError::Stalled { .. } => {
+                "run again: what came so far is kept; behind a proxy, HTTPS_PROXY names it".to_owned()
+            }
+            HubError::Mismatch { .. } => "a proxy or cache on the way may change files; try another network".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// Whether credentials are missing or were refused.
+    pub fn is_about_credentials(&self) -> bool {
+        matches!(self, HubError::Gated { .. } | HubError::TokenRefused { .. } | HubError::Forbidden { .. })
+    }
+}
+
+fn said(message: &str, request: &Option<String>) -> String {
+    let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
+    let request = request.as_ref().map(|id| format!(", request `{id}`")).unwrap_or_default();
+    message + &request
+}
+
+fn holds(seconds: Option<u64>) -> String {
+    seconds.map(|s| format!(", for another {s} s")).unwrap_or_default()
+}
+
+fn missing(file: &Option<String>) -> String {
+    file.as_ref().map(|f| format!(": `{f}` is missing")).unwrap_or_default()
+}
