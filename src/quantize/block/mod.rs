@@ -8,7 +8,10 @@
 //! convert a float to an integer that cannot hold it, the reference is what x86-64's conversion gives.
 
 mod affine;
+mod codebook;
+mod decode;
 mod float;
+mod grids;
 mod half;
 mod k45;
 mod lanes;
@@ -77,9 +80,9 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
     }
 }
 
-/// Whether [`dequantize`] can read this type.
+/// Whether [`dequantize`] can read this type: all but integers, F64, Q8_1 and Q8_K.
 pub fn can_dequantize(ty: GgmlType) -> bool {
-    matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
+    decode::decoder_of(ty).is_some()
 }
 
 /// The values of whole blocks as f32: `ggml_get_type_traits(ty)->to_float`.
@@ -87,18 +90,10 @@ pub fn can_dequantize(ty: GgmlType) -> bool {
 /// # Panics
 /// Where the type is not one that [`can_dequantize`] admits, or the lengths do not belong together.
 pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
-    assert_eq!(
-        ty.bytes_of(out.len() as u64),
-        Some(bytes.len() as u64),
-        "bytes for {} values of {ty}",
-        out.len()
-    );
-    match ty {
-        GgmlType::F32 => float::dequantize_f32(bytes, out),
-        GgmlType::F16 => float::dequantize_f16(bytes, out),
-        GgmlType::BF16 => float::dequantize_bf16(bytes, out),
-        _ => panic!("{ty} cannot be read"),
-    }
+    let size = ty.bytes_of(out.len() as u64);
+    assert_eq!(size, Some(bytes.len() as u64), "bytes for {} values of {ty}", out.len());
+    let Some(decoder) = decode::decoder_of(ty) else { panic!("{ty} cannot be read") };
+    decoder(bytes, out);
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub(super) fn check_defined(ty: GgmlType, x: &[f32], define: impl Fn(&[f32]) -> 
 /// `n` finite values of one kind: as weights are, far apart, subnormal, huge, tied, zeros of either sign.
 pub(super) fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
     let of = |each: BoxedStrategy<f32>| prop::collection::vec(each, n);
-    let arbitrary = any::<u32>().prop_map(|b| f32::from_bits(b)).prop_filter("finite", |v| v.is_finite());
+    let arbitrary = any::<u32>().prop_map(f32::from_bits).prop_filter("finite", |v| v.is_finite());
     let like_weights = (-1.0f32..1.0, -1.0f32..1.0, -1.0f32..1.0).prop_map(|(a, b, c)| a * b * c * 0.1);
     let subnormal = any::<u32>().prop_map(|b| f32::from_bits(b & 0x80ff_ffff));
     let halves = (-9i32..=9, 0i32..2).prop_map(|(n, s)| n as f32 * 0.5 * if s == 0 { 1.0 } else { -1.0 });

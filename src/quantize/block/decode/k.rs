@@ -1,0 +1,109 @@
+//! The K-quants: super-blocks of 256 values, whose blocks' scales are quantized themselves.
+
+use super::{decoder, f16_at};
+
+decoder! {
+    /// `dequantize_row_q2_K`.
+    q2_k, 84 bytes, 256 values = two_bits;
+}
+decoder! {
+    /// `dequantize_row_q3_K`.
+    q3_k, 110 bytes, 256 values = three_bits;
+}
+decoder! {
+    /// `dequantize_row_q4_K`.
+    q4_k, 144 bytes, 256 values = four_bits;
+}
+decoder! {
+    /// `dequantize_row_q5_K`.
+    q5_k, 176 bytes, 256 values = five_bits;
+}
+decoder! {
+    /// `dequantize_row_q6_K`.
+    q6_k, 210 bytes, 256 values = six_bits;
+}
+#[inline(always)]
+fn two_bits(block: &[u8; 84], out: &mut [f32; 256]) {
+    let (scales, codes) = (&block[..16], &block[16..80]);
+    let (d, dmin) = (f16_at(block, 80), f16_at(block, 82));
+    for (b, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let (scale, min) = (d * f32::from(scales[b] & 15), dmin * f32::from(scales[b] >> 4));
+        // Eight blocks share 32 bytes: two bits of each half of them at a time.
+        let (codes, shift) = (&codes[b / 8 * 32 + b % 2 * 16..][..16], b % 8 / 2 * 2);
+        for (out, code) in out.iter_mut().zip(codes) {
+            *out = scale * f32::from(code >> shift & 3) - min;
+        }
+    }
+}
+
+#[inline(always)]
+fn three_bits(block: &[u8; 110], out: &mut [f32; 256]) {
+    let (high, codes, scales) = (&block[..32], &block[32..96], &block[96..108]);
+    let d = f16_at(block, 108);
+    for (b, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let low = if b < 8 { scales[b] & 15 } else { scales[b - 8] >> 4 };
+        let scale = low | (scales[8 + b % 4] >> (b / 4 * 2) & 3) << 4;
+        let scale = d * f32::from(scale as i8 - 32);
+        let (codes, shift) = (&codes[b / 8 * 32 + b % 2 * 16..][..16], b % 8 / 2 * 2);
+        let (high, bit) = (&high[b % 2 * 16..][..16], b / 2);
+        for (out, (code, high)) in out.iter_mut().zip(codes.iter().zip(high)) {
+            let code = (code >> shift & 3) | (high >> bit & 1) << 2;
+            *out = scale * f32::from(code as i8 - 4);
+        }
+    }
+}
+
+/// The scale and the minimum of a block: 6 bits each, of eight blocks in 12 bytes.
+#[inline(always)]
+fn scale_and_min(scales: &[u8], b: usize) -> (u8, u8) {
+    if b < 4 {
+        (scales[b] & 63, scales[b + 4] & 63)
+    } else {
+        let low = scales[b + 4];
+        (low & 15 | scales[b - 4] >> 6 << 4, low >> 4 | scales[b] >> 6 << 4)
+    }
+}
+
+#[inline(always)]
+fn four_bits(block: &[u8; 144], out: &mut [f32; 256]) {
+    let (d, dmin) = (f16_at(block, 0), f16_at(block, 2));
+    for (b, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (scale, min) = scale_and_min(&block[4..16], b);
+        let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
+        let (codes, shift) = (&block[16 + b / 2 * 32..][..32], b % 2 * 4);
+        for (out, code) in out.iter_mut().zip(codes) {
+            *out = scale * f32::from(code >> shift & 15) - min;
+        }
+    }
+}
+
+#[inline(always)]
+fn five_bits(block: &[u8; 176], out: &mut [f32; 256]) {
+    let (d, dmin) = (f16_at(block, 0), f16_at(block, 2));
+    let high = &block[16..48];
+    for (b, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (scale, min) = scale_and_min(&block[4..16], b);
+        let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
+        let (codes, shift) = (&block[48 + b / 2 * 32..][..32], b % 2 * 4);
+        for (out, (code, high)) in out.iter_mut().zip(codes.iter().zip(high)) {
+            *out = scale * f32::from((code >> shift & 15) | (high >> b & 1) << 4) - min;
+        }
+    }
+}
+
+#[inline(always)]
+fn six_bits(block: &[u8; 210], out: &mut [f32; 256]) {
+    let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
+    let d = f16_at(block, 208);
+    for (b, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let scale = d * f32::from(scales[b] as i8);
+        // Of each 128 values, the first 64 have the low nibbles; a byte of high bits serves the values 32 apart.
+        let (half, quarter, within) = (b / 8, b % 8 / 2, b % 2 * 16);
+        let low = &low[half * 64 + quarter % 2 * 32 + within..][..16];
+        let high = &high[half * 32 + within..][..16];
+        for (out, (low, high)) in out.iter_mut().zip(low.iter().zip(high)) {
+            let code = (low >> (quarter / 2 * 4) & 15) | (high >> (quarter * 2) & 3) << 4;
+            *out = scale * f32::from(code as i8 - 32);
+        }
+    }
+}
