@@ -183,6 +183,11 @@ pub fn parse(card: &[u8]) -> Result<Node, FrontMatterError> {
     }
 }
 
+/// Whether a plain scalar of this text is a string, and not a number, date, truth value or nothing.
+pub fn is_plain_text(text: &str) -> bool {
+    matches!(resolve(text), Ok(Kind::Text))
+}
+
 /// The lines between the first line, `---`, and the next such line or the end.
 fn between_fences(text: &str) -> Option<String> {
     // The line ends of Python's `str.splitlines`.

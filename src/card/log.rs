@@ -1,0 +1,126 @@
+//! `MODEL_LOG.md`: what was done, when, with what, and how long it took.
+
+use std::fmt::Write as _;
+
+use super::metadata::{Output, QuantizationMetadata, Recipe};
+use super::text;
+
+/// The file's name.
+pub const FILE_NAME: &str = "MODEL_LOG.md";
+
+/// The text of the log. `title` is the name that the outputs share.
+pub fn render(title: &str, metadata: &QuantizationMetadata) -> String {
+    let mut out = format!("# Log of {}\n\n", text::plain(title));
+    overview(&mut out, metadata);
+    out.push_str("\n## Steps\n\n| Started | Step | Took |\n| --- | --- | ---: |\n");
+    for step in &metadata.run.steps {
+        let took = step.seconds.map(text::duration).unwrap_or_default();
+        row(&mut out, &[text::plain(&step.started), text::plain(&step.what), took]);
+    }
+    for output in &metadata.outputs {
+        describe(&mut out, output);
+    }
+    if !metadata.source.files.is_empty() {
+        out.push_str("\n## Source files\n\n| File | Size | SHA-256 |\n| --- | ---: | --- |\n");
+        for file in &metadata.source.files {
+            let sha256 =
+                file.sha256.as_ref().map(|hash| format!("`{}`", text::code(hash))).unwrap_or_default();
+            row(&mut out, &[format!("`{}`", text::code(&file.path)), text::size(file.size), sha256]);
+        }
+    }
+    out
+}
+
+fn row(out: &mut String, cells: &[String]) {
+    writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a string");
+}
+
+fn overview(out: &mut String, m: &QuantizationMetadata) {
+    let source = match (&m.source.repo, &m.source.commit) {
+        (Some(repo), Some(commit)) => format!("{} at `{}`", text::plain(repo), text::code(commit)),
+        (Some(repo), None) => text::plain(repo),
+        (None, _) => format!("folder `{}`", text::code(&m.source.name)),
+    };
+    let machine = &m.run.machine;
+    let mut place = format!("{} {}, {}, {} threads", machine.os, machine.arch, machine.simd, machine.threads);
+    if let Some(peak) = machine.peak_memory {
+        write!(place, ", at most {} of memory", text::size(peak)).expect("writing to a string");
+    }
+    out.push_str("| | |\n| --- | --- |\n");
+    let rows = [
+        ("Source", source),
+        (
+            "Model",
+            format!(
+                "{}, {} parameters",
+                text::plain(&m.source.architecture),
+                text::count(m.source.parameters)
+            ),
+        ),
+        ("Started", text::plain(&m.run.started)),
+        ("Finished", text::plain(&m.run.finished)),
+        ("Took", text::duration(m.run.seconds)),
+        ("Program", text::plain(&format!("{} {}", m.program.name, m.program.version))),
+        ("Reference", text::plain(&m.reference)),
+        ("Machine", text::plain(&place)),
+    ];
+    for (name, value) in rows {
+        row(out, &[name.to_owned(), value]);
+    }
+}
+
+fn describe(out: &mut String, output: &Output) {
+    write!(out, "\n## {}\n\n", text::plain(&output.recipe.method)).expect("writing to a string");
+    let types: Vec<String> =
+        output.tensor_types.iter().map(|(ty, n)| format!("{n} × {}", text::plain(ty))).collect();
+    let mut rows = vec![
+        ("File", format!("`{}`", text::code(&output.file))),
+        ("Size", format!("{} ({} bytes)", text::size(output.size), output.size)),
+        ("SHA-256", format!("`{}`", text::code(&output.sha256))),
+        ("Bits per weight", format!("{:.4}", output.bits_per_weight)),
+        ("Tensors", types.join(", ")),
+        ("Took", text::duration(output.seconds)),
+    ];
+    if let Some(q) = output.quality {
+        rows.push((
+            "Error of the weights",
+            format!("rmse {:.6}, signal to noise {:.2} dB", q.rmse, q.snr_db),
+        ));
+    }
+    let options = options(&output.recipe);
+    if !options.is_empty() {
+        rows.push(("Options", options.join(", ")));
+    }
+    out.push_str("| | |\n| --- | --- |\n");
+    for (name, value) in rows {
+        row(out, &[name.to_owned(), value]);
+    }
+}
+
+/// What the recipe changes about its method, as the flags of `llama-quantize`.
+fn options(recipe: &Recipe) -> Vec<String> {
+    let mut flags: Vec<String> = Vec::new();
+    if let Some(imatrix) = &recipe.imatrix {
+        flags.push(format!("--imatrix {}", imatrix.file));
+    }
+    flags
+        .extend(recipe.tensor_types.iter().map(|rule| format!("--tensor-type {}={}", rule.pattern, rule.ty)));
+    flags.extend(recipe.output_tensor_type.iter().map(|ty| format!("--output-tensor-type {ty}")));
+    flags.extend(recipe.token_embedding_type.iter().map(|ty| format!("--token-embedding-type {ty}")));
+    for (set, flag) in [
+        (recipe.pure, "--pure"),
+        (recipe.leave_output_tensor, "--leave-output-tensor"),
+        (recipe.allow_requantize, "--allow-requantize"),
+    ] {
+        if set {
+            flags.push(flag.to_owned());
+        }
+    }
+    if !recipe.prune_layers.is_empty() {
+        let layers: Vec<String> = recipe.prune_layers.iter().map(ToString::to_string).collect();
+        flags.push(format!("--prune-layers {}", layers.join(",")));
+    }
+    flags.extend(recipe.override_kv.iter().map(|kv| format!("--override-kv {kv}")));
+    flags.extend(recipe.split_max_size.map(|size| format!("split at {}", text::size(size))));
+    flags.iter().map(|flag| format!("`{}`", text::code(flag))).collect()
+}

@@ -1,0 +1,375 @@
+//! `quantization_metadata.json`: what was made, from what, by what; and whether it is what would be made now.
+//!
+//! In: figures of a run, or a file that an earlier run left. Out: JSON with its keys in a fixed order, or an answer to
+//! "is this output up to date". Reading ignores fields that it does not know and refuses versions that it does not
+//! know. The schema is docs/quantization_metadata.schema.json.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The version of the format that this program writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+/// The file's name.
+pub const FILE_NAME: &str = "quantization_metadata.json";
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QuantizationMetadata {
+    /// Version of this format.
+    pub format_version: u32,
+    /// The program that made the outputs.
+    pub program: Program,
+    /// The llama.cpp release whose bytes the outputs have.
+    pub reference: String,
+    /// What was quantized.
+    pub source: Source,
+    /// The files that were made, in the order in which they were asked for.
+    pub outputs: Vec<Output>,
+    /// When, where and how long.
+    pub run: Run,
+}
+
+/// The program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Grows when the same recipe gives other bytes than before: outputs of a lower version are made anew.
+    pub recipe_version: u32,
+}
+
+/// What was quantized: a commit on the Hub, or the files of a folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// Name of the model: the repository's or the folder's.
+    pub name: String,
+    /// `owner/name` on the Hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The revision that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The commit that the revision was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The files that were read, sorted by path.
+    #[serde(default)]
+    pub files: Vec<SourceFile>,
+    /// Architecture, as `general.architecture` names it.
+    pub architecture: String,
+    /// Parameters of the model.
+    pub parameters: u64,
+}
+
+/// One file of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceFile {
+    /// Path within the source, with `/`.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Time of its last change in nanoseconds since 1970, for files of a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_ns: Option<i64>,
+    /// SHA-256 in hex, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// Everything that decides an output's bytes beside the source and the reference.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Recipe {
+    /// The method, as `llama-quantize` names it.
+    pub method: String,
+    /// The importance matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imatrix: Option<Imatrix>,
+    /// Types by pattern, the first match winning (`--tensor-type`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensor_types: Vec<TensorTypeRule>,
+    /// Type of the output tensor (`--output-tensor-type`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tensor_type: Option<String>,
+    /// Type of the token embeddings (`--token-embedding-type`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_embedding_type: Option<String>,
+    /// No mixture of types (`--pure`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pure: bool,
+    /// The output tensor is not quantized (`--leave-output-tensor`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leave_output_tensor: bool,
+    /// Quantized tensors may be quantized again (`--allow-requantize`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_requantize: bool,
+    /// Layers that are left out (`--prune-layers`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prune_layers: Vec<u32>,
+    /// Metadata that is set, as `key=type:value` (`--override-kv`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub override_kv: Vec<String>,
+    /// Most bytes of one file, where the output is split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_max_size: Option<u64>,
+}
+
+/// An importance matrix.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Imatrix {
+    /// Name of its file, as the GGUF header names it.
+    pub file: String,
+    /// SHA-256 of the file in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// The text that it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// Chunks of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<u32>,
+    /// Tensors that it has values for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u32>,
+}
+
+/// A type for the tensors that a pattern matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TensorTypeRule {
+    /// Regular expression, searched in the tensor's name.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub ty: String,
+}
+
+/// One file that was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// File name.
+    pub file: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// How it was made.
+    pub recipe: Recipe,
+    /// Bits a weight, over all tensors.
+    pub bits_per_weight: f64,
+    /// Number of tensors of each type.
+    pub tensor_types: BTreeMap<String, u64>,
+    /// How far the weights are from the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+    /// Seconds that the file took; files of one pass share their time.
+    pub seconds: f64,
+}
+
+/// The error of the weights, measured against the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Quality {
+    /// Root of the mean square error.
+    pub rmse: f64,
+    /// Signal to noise in decibels.
+    pub snr_db: f64,
+}
+
+/// One run of the program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// Start, as RFC 3339 in UTC.
+    pub started: String,
+    /// End, as RFC 3339 in UTC.
+    pub finished: String,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Where it ran.
+    #[serde(default)]
+    pub machine: Machine,
+    /// What was done, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+}
+
+/// A machine, without anything that names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// Operating system (`linux`).
+    pub os: String,
+    /// Processor architecture (`x86_64`).
+    pub arch: String,
+    /// SIMD level that was used (`avx512`).
+    pub simd: String,
+    /// Threads that were used.
+    pub threads: u32,
+    /// Most memory that was used, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
+}
+
+/// A step of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// When it began, as RFC 3339 in UTC.
+    pub started: String,
+    /// One line on what was done.
+    pub what: String,
+    /// Seconds that it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+/// Why a file could not be read.
+#[derive(Debug, Error)]
+pub enum MetadataError {
+    /// No JSON, or not of this form.
+    #[error("`{FILE_NAME}` cannot be read")]
+    Json(#[from] serde_json::Error),
+    /// A version that this program does not know.
+    #[error("`{FILE_NAME}` has format version {0}; this program knows {FORMAT_VERSION}")]
+    Version(u64),
+    /// No version at all.
+    #[error("`{FILE_NAME}` has no `format_version`")]
+    NoVersion,
+}
+
+/// Why an output would be made anew.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Stale {
+    /// The metadata does not know the file.
+    #[error("`{0}` is not in the metadata")]
+    NotListed(String),
+    /// The source has another commit or other files.
+    #[error("the source changed: {0}")]
+    Source(String),
+    /// Another llama.cpp decides what is right.
+    #[error("the reference changed: {was}, now {now}")]
+    Reference {
+        /// Then.
+        was: String,
+        /// Now.
+        now: String,
+    },
+    /// The program makes other bytes of the same recipe now.
+    #[error("the recipe format changed: {was}, now {now}")]
+    RecipeVersion {
+        /// Then.
+        was: u32,
+        /// Now.
+        now: u32,
+    },
+    /// Other options.
+    #[error("the options changed")]
+    Recipe,
+}
+
+/// What would be made now.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// File name.
+    pub file: &'a str,
+    /// How it would be made.
+    pub recipe: &'a Recipe,
+    /// From what.
+    pub source: &'a Source,
+    /// The llama.cpp release.
+    pub reference: &'a str,
+    /// The recipe version of this program.
+    pub recipe_version: u32,
+}
+
+impl QuantizationMetadata {
+    /// The file's text, with a final line end.
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).expect("strings, numbers, lists and structs only");
+        json.push('\n');
+        json
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`MetadataError`] if it is no JSON of this form and version.
+    pub fn from_json(text: &[u8]) -> Result<Self, MetadataError> {
+        let json: serde_json::Value = serde_json::from_slice(text)?;
+        match json.get("format_version").and_then(serde_json::Value::as_u64) {
+            Some(version) if version == u64::from(FORMAT_VERSION) => Ok(serde_json::from_value(json)?),
+            Some(version) => Err(MetadataError::Version(version)),
+            None => Err(MetadataError::NoVersion),
+        }
+    }
+
+    /// The output of this name, if it is what would be made now. Whether the file itself is still as it was (its size,
+    /// its hash) is for the caller to see.
+    ///
+    /// # Errors
+    /// [`Stale`] says what changed.
+    pub fn up_to_date(&self, wanted: &Wanted<'_>) -> Result<&Output, Stale> {
+        let output = self.outputs.iter().find(|o| o.file == wanted.file);
+        let output = output.ok_or_else(|| Stale::NotListed(wanted.file.to_owned()))?;
+        if self.reference != wanted.reference {
+            return Err(Stale::Reference { was: self.reference.clone(), now: wanted.reference.to_owned() });
+        }
+        let was = self.program.recipe_version;
+        if was != wanted.recipe_version {
+            return Err(Stale::RecipeVersion { was, now: wanted.recipe_version });
+        }
+        self.source.same_as(wanted.source)?;
+        if output.recipe != *wanted.recipe {
+            return Err(Stale::Recipe);
+        }
+        Ok(output)
+    }
+}
+
+impl Source {
+    /// Whether this is the same source: the same commit of the same repository, or files of the same size and hash (or
+    /// time of change, where one side has no hash) under the same name, which becomes part of the bytes.
+    ///
+    /// # Errors
+    /// [`Stale::Source`] names the first difference.
+    pub fn same_as(&self, now: &Source) -> Result<(), Stale> {
+        let changed = |what: String| Err(Stale::Source(what));
+        if self.name != now.name {
+            return changed(format!("name `{}`, now `{}`", self.name, now.name));
+        }
+        if self.repo != now.repo {
+            return changed("another repository".to_owned());
+        }
+        if let (Some(was), Some(is)) = (&self.commit, &now.commit) {
+            return if was == is { Ok(()) } else { changed(format!("commit `{was}`, now `{is}`")) };
+        }
+        if self.files.is_empty() {
+            return changed("neither commit nor files are known".to_owned());
+        }
+        for file in &now.files {
+            let Some(was) = self.files.iter().find(|f| f.path == file.path) else {
+                return changed(format!("`{}` is new", file.path));
+            };
+            let same = match (&was.sha256, &file.sha256) {
+                (Some(a), Some(b)) => a == b,
+                _ => was.modified_ns.is_some() && was.modified_ns == file.modified_ns,
+            };
+            if was.size != file.size || !same {
+                return changed(format!("`{}` is another file", file.path));
+            }
+        }
+        match self.files.iter().find(|f| !now.files.iter().any(|n| n.path == f.path)) {
+            Some(gone) => changed(format!("`{}` is gone", gone.path)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The JSON Schema of the file, with a final line end.
+pub fn schema() -> String {
+    let mut schema = serde_json::to_string_pretty(&schemars::schema_for!(QuantizationMetadata))
+        .expect("a schema is JSON of strings and numbers");
+    schema.push('\n');
+    schema
+}

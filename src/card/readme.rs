@@ -1,0 +1,295 @@
+//! `README.md`: the model card, with front matter that the Hub accepts.
+
+use std::fmt::Write as _;
+
+use super::inherit::{Fields, repo_id};
+use super::metadata::{Output, QuantizationMetadata};
+use super::{text, yaml};
+use crate::base::front_matter::Node;
+use crate::quantize::Method;
+
+/// The notice that stands in every card, unless `card.description` names another file.
+pub const DEFAULT_DESCRIPTION: &str = include_str!("../../default_description.md");
+
+/// What a card is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Card<'a> {
+    /// Title: the name that the outputs share.
+    pub title: &'a str,
+    /// Where the files are or will be published; without it the card tells how to run the local files.
+    pub repo: Option<&'a str>,
+    /// The fields, [resolved](super::inherit::resolve).
+    pub fields: &'a Fields,
+    /// Who made the quantizations: an account on the Hub.
+    pub quantized_by: Option<&'a str>,
+    /// The notice, in Markdown. It is the user's own text and stands as it is.
+    pub description: &'a str,
+    /// The outputs and how they were made.
+    pub metadata: &'a QuantizationMetadata,
+}
+
+impl Card<'_> {
+    /// The text of the card.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        self.front_matter(&mut out);
+        let mut sections = vec![self.head(), self.files(), self.usage(), self.license(), self.provenance()];
+        sections.retain(|section| !section.is_empty());
+        out.push('\n');
+        out.push_str(&sections.join("\n"));
+        out
+    }
+
+    /// The outputs, the smallest first.
+    fn by_size(&self) -> Vec<&Output> {
+        let mut outputs: Vec<&Output> = self.metadata.outputs.iter().collect();
+        outputs.sort_by(|a, b| (a.size, &a.file).cmp(&(b.size, &b.file)));
+        outputs
+    }
+
+    /// The file that the examples name: Q4_K_M, or else the smallest with four bits, or else the largest.
+    fn example(&self) -> Option<&Output> {
+        let outputs = self.by_size();
+        let usual = outputs.iter().find(|o| o.recipe.method == "Q4_K_M");
+        usual.or_else(|| outputs.iter().find(|o| o.bits_per_weight >= 4.0)).or(outputs.last()).copied()
+    }
+
+    fn repo(&self) -> Option<String> {
+        self.repo.and_then(repo_id)
+    }
+
+    fn front_matter(&self, out: &mut String) {
+        let f = self.fields;
+        let list = |items: &[String]| Node::List(items.iter().map(Node::text).collect());
+        let one_or_list = |items: &[String]| match items {
+            [one] => Node::text(one),
+            _ => list(items),
+        };
+        let some = |text: &Option<String>| text.as_deref().map(Node::text);
+        let license = f.license.as_ref();
+        let base = f.base_model.as_deref();
+        let pairs = [
+            ("base_model", base.map(one_or_list)),
+            ("base_model_relation", base.map(|_| Node::text("quantized"))),
+            ("license", license.map(|l| Node::text(&l.id))),
+            ("license_name", license.and_then(|l| some(&l.name))),
+            ("license_link", license.and_then(|l| some(&l.link))),
+            ("language", f.language.as_deref().map(list)),
+            ("pipeline_tag", some(&f.pipeline_tag)),
+            ("library_name", some(&f.library_name)),
+            ("tags", f.tags.as_deref().map(list)),
+            ("datasets", f.datasets.as_deref().map(list)),
+            ("quantized_by", self.quantized_by.map(Node::text)),
+        ];
+        out.push_str("---\n");
+        for (key, node) in &pairs {
+            if let Some(node) = node {
+                yaml::pair(out, 0, key, node);
+            }
+        }
+        for (key, node) in f.gate.iter().flatten() {
+            yaml::pair(out, 0, key, node);
+        }
+        out.push_str("---\n");
+    }
+
+    /// The source as a link, where it is on the Hub.
+    fn source(&self) -> String {
+        let source = &self.metadata.source;
+        match source.repo.as_deref().and_then(repo_id) {
+            Some(repo) => format!("[{}](https://huggingface.co/{repo})", text::plain(&repo)),
+            None => format!("`{}`", text::code(&source.name)),
+        }
+    }
+
+    fn head(&self) -> String {
+        let m = self.metadata;
+        format!(
+            "# {title}\n\nGGUF quantizations of {source} ({architecture}, {parameters} parameters), made with {program}.\n\n{notice}\n",
+            title = text::plain(self.title),
+            source = self.source(),
+            architecture = text::plain(&m.source.architecture),
+            parameters = text::count(m.source.parameters),
+            program = text::plain(&m.program.name),
+            notice = self.description.replace("\r\n", "\n").trim(),
+        )
+    }
+
+    fn files(&self) -> String {
+        let mut out = String::from(
+            "## Files\n\n| File | Method | Bits per weight | Size | Quality | Good for |\n| --- | --- | ---: | ---: | --- | --- |\n",
+        );
+        for o in self.by_size() {
+            let method = Method::from_name(&o.recipe.method).ok();
+            let mut quality = method.map_or("", |m| m.quality).to_owned();
+            if let Some(q) = o.quality {
+                let comma = if quality.is_empty() { "" } else { ", " };
+                write!(quality, "{comma}{:.1} dB", q.snr_db).expect("writing to a string");
+            }
+            let file = text::code(&o.file);
+            let cells = [
+                if file.contains(' ') { format!("`{file}`") } else { format!("[`{file}`](./{file})") },
+                text::plain(&o.recipe.method),
+                format!("{:.2}", o.bits_per_weight),
+                text::size(o.size),
+                text::plain(&quality),
+                text::plain(method.map_or("", |m| m.good_for)),
+            ];
+            writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a string");
+        }
+        if self.metadata.outputs.iter().any(|o| o.quality.is_some()) {
+            out.push_str(
+                "\nDecibels are the weights' signal to noise against the source: 6 dB halve the error.\n",
+            );
+        }
+        if let Some(o) = self.example().filter(|_| self.metadata.outputs.len() > 1) {
+            let line = format!("\nIf in doubt, take `{}`.\n", text::code(&o.recipe.method));
+            out.push_str(&line);
+        }
+        out
+    }
+
+    fn usage(&self) -> String {
+        let Some(example) = self.example() else { return String::new() };
+        let file = text::code(&example.file);
+        let word = text::shell(&example.file);
+        let blocks: [(&str, &str, String); 5] = match self.repo() {
+            Some(repo) => {
+                let tagged = text::shell(&format!("{repo}:{}", example.recipe.method));
+                [
+                    (
+                        "llama.cpp",
+                        "sh",
+                        format!(
+                            "llama-cli -hf {tagged}\nllama-server -hf {tagged}   # a web page and an API on port 8080"
+                        ),
+                    ),
+                    ("Ollama", "sh", format!("ollama run hf.co/{tagged}")),
+                    (
+                        "LM Studio",
+                        "sh",
+                        format!("lms get https://huggingface.co/{repo}   # or search for {repo} in the app"),
+                    ),
+                    (
+                        "llama-cpp-python",
+                        "python",
+                        format!(
+                            "from llama_cpp import Llama\n\nllm = Llama.from_pretrained(repo_id={repo:?}, filename={file:?})\nprint(llm(\"Hello\", max_tokens=32)[\"choices\"][0][\"text\"])"
+                        ),
+                    ),
+                    (
+                        "transformers (makes full-size weights of it again)",
+                        "python",
+                        transformers(&repo, &file),
+                    ),
+                ]
+            }
+            None => {
+                let name = text::shell(file.trim_end_matches(".gguf"));
+                [
+                    (
+                        "llama.cpp",
+                        "sh",
+                        format!(
+                            "llama-cli -m {word}\nllama-server -m {word}   # a web page and an API on port 8080"
+                        ),
+                    ),
+                    (
+                        "Ollama",
+                        "sh",
+                        format!(
+                            "echo FROM ./{word} > Modelfile\nollama create {name} -f Modelfile\nollama run {name}"
+                        ),
+                    ),
+                    ("LM Studio", "sh", format!("lms import {word}")),
+                    (
+                        "llama-cpp-python",
+                        "python",
+                        format!(
+                            "from llama_cpp import Llama\n\nllm = Llama(model_path={file:?})\nprint(llm(\"Hello\", max_tokens=32)[\"choices\"][0][\"text\"])"
+                        ),
+                    ),
+                    (
+                        "transformers (makes full-size weights of it again)",
+                        "python",
+                        transformers(".", &file),
+                    ),
+                ]
+            }
+        };
+        let mut out = String::from("## How to run it\n");
+        for (program, language, lines) in blocks {
+            write!(out, "\n{program}:\n\n```{language}\n{lines}\n```\n").expect("writing to a string");
+        }
+        out
+    }
+
+    fn license(&self) -> String {
+        let terms = match &self.fields.license {
+            None => "The source's card states no licence. Ask its authors before you share these files."
+                .to_owned(),
+            Some(license) => {
+                let name = text::plain(license.name.as_deref().unwrap_or(&license.id));
+                let link = license.link.as_deref().filter(|link| is_web(link));
+                let name = link.map_or_else(|| format!("**{name}**"), |link| format!("[{name}]({link})"));
+                format!("The licence of the source model applies: {name}.")
+            }
+        };
+        format!(
+            "## Licence and attribution\n\n{terms} The model is the work of the authors of {}; these files change only how its weights are stored.\n",
+            self.source()
+        )
+    }
+
+    fn provenance(&self) -> String {
+        let m = self.metadata;
+        let mut rows = vec![("Source", self.source())];
+        if let Some(commit) = &m.source.commit {
+            rows.push(("Revision", format!("`{}`", text::code(commit))));
+        }
+        rows.push(("Made by", text::plain(&format!("{} {}", m.program.name, m.program.version))));
+        rows.push((
+            "Reference",
+            format!("{}: the files are byte for byte what its tools write", text::plain(&m.reference)),
+        ));
+        let mut matrices: Vec<String> = Vec::new();
+        for imatrix in m.outputs.iter().filter_map(|o| o.recipe.imatrix.as_ref()) {
+            let mut line = format!("`{}`", text::code(&imatrix.file));
+            if let Some(dataset) = &imatrix.dataset {
+                write!(line, " from {}", text::plain(dataset)).expect("writing to a string");
+            }
+            if let Some(chunks) = imatrix.chunks {
+                write!(line, ", {chunks} chunks").expect("writing to a string");
+            }
+            if !matrices.contains(&line) {
+                matrices.push(line);
+            }
+        }
+        let matrices = if matrices.is_empty() { "none".to_owned() } else { matrices.join("; ") };
+        rows.push(("Importance matrix", matrices));
+        rows.push(("Date", text::plain(m.run.finished.split('T').next().unwrap_or(""))));
+        let mut out = String::from("## Provenance\n\n| | |\n| --- | --- |\n");
+        for (name, value) in rows {
+            writeln!(out, "| {name} | {value} |").expect("writing to a string");
+        }
+        out.push_str("\n| File | SHA-256 |\n| --- | --- |\n");
+        for o in self.by_size() {
+            writeln!(out, "| `{}` | `{}` |", text::code(&o.file), text::code(&o.sha256))
+                .expect("writing to a string");
+        }
+        out.push_str("\n`quantization_metadata.json` says the same for machines.\n");
+        out
+    }
+}
+
+fn transformers(from: &str, file: &str) -> String {
+    format!(
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained({from:?}, gguf_file={file:?})\nmodel = AutoModelForCausalLM.from_pretrained({from:?}, gguf_file={file:?})"
+    )
+}
+
+/// An address that is safe as the target of a link.
+fn is_web(link: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~:/?#@!$&+,;=%".contains(c);
+    (link.starts_with("https://") || link.starts_with("http://")) && link.chars().all(plain)
+}

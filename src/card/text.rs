@@ -1,0 +1,105 @@
+//! Text by others inside Markdown, and figures as people write them.
+
+/// Text in a line or table cell of Markdown: it shows as it is, and is neither markup, nor HTML, nor a new line.
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '!' | '$' => out.extend(['\\', c]),
+            _ if is_odd(c) => out.push(' '),
+            _ => out.push(c),
+        }
+    }
+    out.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text that can stand between backticks, also in a table, or on a line of a code block.
+pub(super) fn code(text: &str) -> String {
+    let kept = text.chars().map(|c| if is_odd(c) || "`|".contains(c) { ' ' } else { c });
+    kept.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// One word of a command line.
+pub(super) fn shell(text: &str) -> String {
+    let word = code(text);
+    let safe = |c: char| c.is_alphanumeric() || "-_./:@".contains(c);
+    if !word.is_empty() && word.chars().all(safe) { word } else { format!("'{}'", word.replace('\'', "")) }
+}
+
+/// Controls, line ends, and what turns the direction of text.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Bytes in decimal units, as the Hub shows them.
+pub(super) fn size(bytes: u64) -> String {
+    let x = bytes as f64;
+    match bytes {
+        1_000_000_000.. => format!("{:.2} GB", x * 1e-9),
+        1_000_000.. => format!("{:.1} MB", x * 1e-6),
+        1_000.. => format!("{:.1} kB", x * 1e-3),
+        _ => format!("{bytes} B"),
+    }
+}
+
+/// A number of parameters.
+pub(super) fn count(n: u64) -> String {
+    let x = n as f64;
+    match n {
+        1_000_000_000.. => format!("{:.2} billion", x * 1e-9),
+        1_000_000.. => format!("{:.0} million", x * 1e-6),
+        _ => n.to_string(),
+    }
+}
+
+/// A time that something took.
+pub(super) fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        3600.. => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        60.. => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{seconds:.1} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn markup_is_neutralised() {
+        assert_eq!(plain("a|b\n# `x` <script>"), r"a\|b # \`x\` &lt;script&gt;");
+        assert_eq!(plain("[x](javascript:y)"), r"\[x\](javascript:y)");
+        assert_eq!(code("a`b|c\nd"), "a b c d");
+        assert_eq!(shell("x'; rm -rf ~ #"), "'x; rm -rf ~ #'");
+        assert_eq!(shell("owner/name:Q4_K_M"), "owner/name:Q4_K_M");
+    }
+
+    #[test]
+    fn figures_are_readable() {
+        assert_eq!(size(397_807_936), "397.8 MB");
+        assert_eq!(count(494_032_768), "494 million");
+        assert_eq!(duration(0.42), "0.4 s");
+        assert_eq!(duration(59.97), "1 min 0 s");
+        assert_eq!(duration(3725.0), "1 h 2 min");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_leaves_its_cell(text in any::<String>()) {
+            let (plain, code) = (plain(&text), code(&text));
+            prop_assert!(!plain.contains(['\n', '\r', '<', '>']) && !code.contains(['\n', '\r', '`', '|']));
+            let bytes = plain.as_bytes();
+            for (i, _) in plain.match_indices(['|', '`']) {
+                let slashes = bytes[..i].iter().rev().take_while(|b| **b == b'\\').count();
+                prop_assert!(slashes % 2 == 1, "{plain}");
+            }
+        }
+    }
+}
