@@ -63,6 +63,7 @@ codes! {
     BlueprintMade = "CNV-001", Info, "The conversion was worked out from the headers; no weight was read.";
     TensorSkipped = "CNV-002", Detail, "A source tensor has no place in the output.";
     Converted = "CNV-003", Info, "A checkpoint was converted.";
+    ConfigTakenPlain = "CNV-004", Warning, "A configuration that transformers refuses is read as it stands, as the reference does.";
     PassStarted = "QTZ-001", Info, "One pass over the weights begins, for all the methods named.";
     MethodWritten = "QTZ-002", Info, "A quantized file is whole, under its final name.";
     TensorFallback = "QTZ-003", Warning, "Tensors whose width does not fit a type took its fallback.";

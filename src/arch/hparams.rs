@@ -16,7 +16,8 @@ pub enum HparamError {
 }
 
 impl HparamError {
-    pub(super) fn missing(keys: &[&str]) -> Self {
+    /// None of `keys` is there.
+    pub fn missing(keys: &[&str]) -> Self {
         HparamError::Missing { keys: keys.iter().map(|k| (*k).to_owned()).collect() }
     }
 
@@ -56,6 +57,11 @@ impl Hparams {
     /// The members of a configuration.
     pub fn new(values: Map<String, Value>) -> Self {
         Hparams { values }
+    }
+
+    /// All of them.
+    pub fn values(&self) -> &Map<String, Value> {
+        &self.values
     }
 
     /// The value of a key; `None` where it is absent or null.

@@ -33,4 +33,5 @@ pub(super) static LLAMA: Family = Family {
     rope_factors: true,
     keys: &[FamilyKey::VocabularySize, FamilyKey::RopeDimensions],
     vocabulary: Vocabulary::Llama,
+    rerankers: false,
 };

@@ -71,6 +71,8 @@ pub struct Family {
     pub keys: &'static [FamilyKey],
     /// How the vocabulary is found.
     pub vocabulary: Vocabulary,
+    /// Whether rerankers, which the reference gives a classification head, come under the same architectures.
+    pub rerankers: bool,
 }
 
 /// Every family.
@@ -120,7 +122,7 @@ impl Dimensions {
             embedding,
             feed_forward: number(&["intermediate_size"]),
             heads,
-            key_heads: number(KEY_HEADS).or(heads),
+            key_heads: if KEY_HEADS.iter().any(|k| h.has(k)) { number(KEY_HEADS).or(heads) } else { None },
             head,
         }
     }

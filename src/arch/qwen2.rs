@@ -26,4 +26,5 @@ pub(super) static QWEN2: Family = Family {
     rope_factors: false,
     keys: &[FamilyKey::Pooling],
     vocabulary: Vocabulary::Qwen2,
+    rerankers: false,
 };

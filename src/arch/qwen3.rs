@@ -28,4 +28,5 @@ pub(super) static QWEN3: Family = Family {
     rope_factors: false,
     keys: &[FamilyKey::Pooling],
     vocabulary: Vocabulary::Qwen2,
+    rerankers: true,
 };

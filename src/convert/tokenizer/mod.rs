@@ -27,17 +27,9 @@ pub use self::error::TokenizerError;
 use self::json::{TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, TokenizerJson, truthy};
 use self::load::Loaded;
 use self::special::SpecialVocab;
+use crate::arch::Vocabulary;
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{Array, Metadata};
-
-/// Which of the reference's `set_vocab` a family uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VocabStyle {
-    /// `LlamaModel.set_vocab`: Llama, Mistral, Mixtral.
-    Llama,
-    /// `Qwen2Model.set_vocab`: Qwen2, Qwen3.
-    Qwen,
-}
 
 /// Writes the tokenizer's keys to `out`.
 ///
@@ -49,13 +41,13 @@ pub enum VocabStyle {
 pub fn write(
     checkpoint: &Checkpoint,
     hparams: &Map<String, Value>,
-    style: VocabStyle,
+    style: Vocabulary,
     pre_tokenizer: Option<&str>,
     out: &mut Metadata,
 ) -> Result<(), TokenizerError> {
     let mut files = TokenizerFiles::read(checkpoint)?;
     let sentencepiece = "tokenizer.model";
-    if style == VocabStyle::Llama {
+    if style == Vocabulary::Llama {
         if checkpoint.has_file("tekken.json") && !checkpoint.has_file(TOKENIZER) {
             return Err(unsupported("tekken.json", "a Mistral tokenizer"));
         }
@@ -70,14 +62,14 @@ pub fn write(
         return Err(unsupported(sentencepiece, "a SentencePiece model"));
     }
     files.read_tokenizer()?;
-    if style == VocabStyle::Llama
+    if style == Vocabulary::Llama
         && let Some(tokenizer) = &files.tokenizer
     {
         refuse_llama_vocabulary(tokenizer)?;
     }
     write_gpt2(&mut files, hparams, pre_tokenizer, out)?;
 
-    if style == VocabStyle::Llama {
+    if style == Vocabulary::Llama {
         match hparams.get("vocab_size").and_then(Value::as_u64) {
             Some(32016) => write_code_llama(&files, out)?,
             // Granite's small models, and whatever else has as many tokens.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::{TokenizerError, VocabStyle, write};
+use super::{TokenizerError, Vocabulary, write};
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{Array, Metadata, Value};
 
@@ -39,7 +39,7 @@ struct Folder {
     tokenizer: Json,
     config: Json,
     hparams: Json,
-    style: VocabStyle,
+    style: Vocabulary,
     pre_tokenizer: Option<&'static str>,
 }
 
@@ -50,7 +50,7 @@ impl Folder {
             tokenizer: tokenizer(),
             config: tokenizer_config(),
             hparams: json!({"model_type": "llama", "vocab_size": 8}),
-            style: VocabStyle::Llama,
+            style: Vocabulary::Llama,
             pre_tokenizer: Some("gpt-2"),
         }
     }
@@ -70,7 +70,7 @@ impl Folder {
         self
     }
 
-    fn style(mut self, style: VocabStyle) -> Self {
+    fn style(mut self, style: Vocabulary) -> Self {
         self.style = style;
         self
     }
@@ -166,7 +166,7 @@ fn keys_have_the_reference_order_and_types() {
 
 #[test]
 fn only_llama_writes_the_space_prefix() {
-    let out = Folder::new().config("add_prefix_space", json!(true)).style(VocabStyle::Qwen).write().unwrap();
+    let out = Folder::new().config("add_prefix_space", json!(true)).style(Vocabulary::Qwen2).write().unwrap();
     assert_eq!(out.get("tokenizer.ggml.add_space_prefix"), None);
 }
 
@@ -317,7 +317,7 @@ fn chat_templates() {
 fn vocabulary_sizes_with_a_meaning() {
     let folder = Folder::new().hparam("vocab_size", json!(49152));
     assert_eq!(folder.write().unwrap().get("tokenizer.ggml.add_bos_token"), Some(&Value::Bool(false)));
-    assert_eq!(folder.style(VocabStyle::Qwen).write().unwrap().get("tokenizer.ggml.add_bos_token"), None);
+    assert_eq!(folder.style(Vocabulary::Qwen2).write().unwrap().get("tokenizer.ggml.add_bos_token"), None);
     let code_llama = Folder::new().hparam("vocab_size", json!(32016)).write().unwrap();
     assert_eq!(code_llama.get("tokenizer.ggml.eot_token_id"), Some(&Value::U32(32010)));
 }
@@ -340,7 +340,7 @@ fn other_tokenizers_are_refused_by_name() {
         folder.check_error(&[part]);
     };
     check(Folder::new().file("tokenizer.model", "x"), "`tokenizer.model`: a SentencePiece model");
-    check(Folder::new().style(VocabStyle::Qwen).file("tokenizer.model", "x"), "`tokenizer.model`");
+    check(Folder::new().style(Vocabulary::Qwen2).file("tokenizer.model", "x"), "`tokenizer.model`");
     for kind in ["WordPiece", "WordLevel", "Unigram"] {
         check(Folder::new().tokenizer(|t| t["model"]["type"] = kind.into()), kind);
     }

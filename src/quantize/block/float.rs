@@ -1,4 +1,4 @@
-//! F32, F16 and BF16: rows of values in both directions. Little endian, as the file has them.
+//! F32, F16 and BF16: rows of values in both directions; F64 as a source. Little endian, as the file has them.
 
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::quantize::simd::multiversion;
@@ -42,6 +42,13 @@ fn from_f16_bytes(bytes: &[u8], out: &mut [f32]) {
 fn from_bf16_bytes(bytes: &[u8], out: &mut [f32]) {
     for (o, b) in out.iter_mut().zip(bytes.as_chunks().0) {
         *o = bf16_to_f32(u16::from_le_bytes(*b));
+    }
+}
+
+/// F64 bytes as values, each rounded to the nearest: torch's `to(torch.float32)`.
+pub(super) fn dequantize_f64(bytes: &[u8], out: &mut [f32]) {
+    for (o, b) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *o = f64::from_le_bytes(*b) as f32;
     }
 }
 

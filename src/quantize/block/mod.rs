@@ -80,7 +80,7 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
     }
 }
 
-/// Whether [`dequantize`] can read this type: all but integers, F64, Q8_1 and Q8_K.
+/// Whether [`dequantize`] can read this type: all but integers, Q8_1 and Q8_K.
 pub fn can_dequantize(ty: GgmlType) -> bool {
     decode::decoder_of(ty).is_some()
 }

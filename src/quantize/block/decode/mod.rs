@@ -53,12 +53,14 @@ fn u32_at(block: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
 }
 
-/// How to read this type; `None` for integers, F64, Q8_1 and Q8_K, which the reference cannot turn into f32 either.
+/// How to read this type; `None` for integers, Q8_1 and Q8_K, which the reference cannot turn into f32 either. F64 is
+/// there for safetensors sources, which the converter rounds; of GGUF files llama-quantize takes none.
 pub(super) fn decoder_of(ty: GgmlType) -> Option<Decoder> {
     Some(match ty {
         GgmlType::F32 => super::float::dequantize_f32,
         GgmlType::F16 => super::float::dequantize_f16,
         GgmlType::BF16 => super::float::dequantize_bf16,
+        GgmlType::F64 => super::float::dequantize_f64,
         GgmlType::Q1_0 => simple::q1_0,
         GgmlType::Q2_0 => simple::q2_0,
         GgmlType::Q4_0 => simple::q4_0,
@@ -84,13 +86,9 @@ pub(super) fn decoder_of(ty: GgmlType) -> Option<Decoder> {
         GgmlType::IQ2_S => grid::iq2_s,
         GgmlType::IQ3_XXS => grid::iq3_xxs,
         GgmlType::IQ3_S => grid::iq3_s,
-        GgmlType::Q8_1
-        | GgmlType::Q8_K
-        | GgmlType::I8
-        | GgmlType::I16
-        | GgmlType::I32
-        | GgmlType::I64
-        | GgmlType::F64 => return None,
+        GgmlType::Q8_1 | GgmlType::Q8_K | GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64 => {
+            return None;
+        }
     })
 }
 

@@ -1,0 +1,92 @@
+//! `config.json`, read as the reference reads it.
+
+use serde_json::{Map, Value};
+
+use super::ConvertError as E;
+use crate::arch::config_class::{self, Read};
+use crate::arch::{Family, Hparams, family};
+use crate::checkpoint::Checkpoint;
+use crate::event::{Code, Event, Observer};
+
+const CONFIG: &str = "config.json";
+
+/// A checkpoint's configuration.
+pub(super) struct Config {
+    /// The file as it stands.
+    pub(super) raw: Value,
+    /// The hyper-parameters, defaults filled in.
+    pub(super) hparams: Hparams,
+    /// `architectures[0]`.
+    pub(super) architecture: String,
+    /// The family that this architecture belongs to.
+    pub(super) family: &'static Family,
+}
+
+/// Keys under which multimodal models keep the configuration of their text model.
+const NESTED: &[&str] =
+    &["text_config", "llm_config", "lm_config", "thinker_config", "language_config", "lfm"];
+
+/// Reads the configuration; refuses what is not supported.
+pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<Config, E> {
+    let Some(bytes) = checkpoint.small_file(CONFIG)? else {
+        return Err(E::NoConfig(checkpoint.folder.clone()));
+    };
+    let values: Map<String, Value> = json(CONFIG, &bytes)?;
+    let raw = Value::Object(values.clone());
+    let file = Hparams::new(values);
+    let architecture = file.architecture().ok_or(E::NoArchitecture)?.to_owned();
+    let family = family(&architecture).ok_or_else(|| E::Architecture(architecture.clone()))?;
+    let hparams = match config_class::read(&file) {
+        Read::Class(hparams) => hparams,
+        Read::Plain(hparams) => hparams,
+        Read::Refused(hparams, why) => {
+            let text = format!("`{CONFIG}` is read without defaults, as transformers refuses it: {why}");
+            observer.event(Event::new(Code::ConfigTakenPlain, text).about(&*checkpoint.name));
+            hparams
+        }
+        Read::Unmodelled(model_type) => return Err(E::ModelType { model_type, architecture }),
+        Read::Untyped => return Err(E::NoModelType),
+    };
+    if let Some((key, value)) = NESTED.iter().find_map(|k| hparams.get(k).map(|v| (k, v))) {
+        return Err(crate::arch::HparamError::unsupported(key, value).into());
+    }
+    refuse_quantized(checkpoint, &hparams)?;
+    if family.rerankers && is_reranker(checkpoint, &hparams)? {
+        return Err(E::Reranker);
+    }
+    Ok(Config { raw, hparams, architecture, family })
+}
+
+/// A file's JSON.
+pub(super) fn json<T: serde::de::DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, E> {
+    serde_json::from_slice(bytes).map_err(|source| E::Json { file: file.to_owned(), source })
+}
+
+/// Sources whose weights are no plain numbers: `quantization_config`, or NVIDIA ModelOpt's file.
+fn refuse_quantized(checkpoint: &Checkpoint, h: &Hparams) -> Result<(), E> {
+    const MODELOPT: &str = "hf_quant_config.json";
+    let named = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).map(str::to_owned);
+    if let Some(config) = h.get("quantization_config")
+        && config.as_object().is_none_or(|o| !o.is_empty())
+    {
+        let method = named(config, "quant_method").or_else(|| named(config, "quant_algo"));
+        return Err(E::Quantized { method: method.unwrap_or_else(|| "unnamed".to_owned()) });
+    }
+    if checkpoint.small_file(MODELOPT)?.is_some() {
+        return Err(E::Quantized { method: MODELOPT.to_owned() });
+    }
+    Ok(())
+}
+
+/// `Qwen3Model._is_qwen3_reranker`.
+fn is_reranker(checkpoint: &Checkpoint, h: &Hparams) -> Result<bool, E> {
+    const NAMES: [&str; 2] = ["qwen3-reranker", "qwen3-vl-reranker"];
+    let folder = checkpoint.folder.to_string_lossy();
+    let hints = [checkpoint.name.as_str(), &folder, h.text("model_type").unwrap_or_default()];
+    if hints.iter().any(|hint| NAMES.iter().any(|n| hint.to_lowercase().contains(n))) {
+        return Ok(true);
+    }
+    let card = checkpoint.small_file("README.md")?.unwrap_or_default();
+    let card = String::from_utf8_lossy(&card).to_lowercase();
+    Ok(NAMES.iter().any(|n| card.contains(&format!("# {n}"))))
+}

@@ -1,0 +1,52 @@
+//! Why a checkpoint cannot be converted.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::general::GeneralError;
+use super::tokenizer::TokenizerError;
+use crate::arch::HparamError;
+use crate::checkpoint::{CheckpointError, Dtype};
+
+/// Why a checkpoint cannot be converted.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ConvertError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("`{0}` has no `config.json`")]
+    NoConfig(PathBuf),
+    #[error("`{file}` is no valid JSON of its kind")]
+    Json { file: String, source: serde_json::Error },
+    #[error("`config.json` names no architecture")]
+    NoArchitecture,
+    #[error("the architecture `{0}` is not supported")]
+    Architecture(String),
+    #[error("`config.json` has no `model_type`")]
+    NoModelType,
+    #[error("the model type `{model_type}` of architecture `{architecture}` is not supported yet")]
+    ModelType { model_type: String, architecture: String },
+    #[error("the weights are quantized already (`{method}`), which is not supported yet")]
+    Quantized { method: String },
+    #[error("rerankers are not supported yet")]
+    Reranker,
+    #[error(transparent)]
+    Hparam(#[from] HparamError),
+    #[error(transparent)]
+    General(#[from] GeneralError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error("tensor `{name}` has no place in the architecture `{architecture}`")]
+    Unmapped { name: String, architecture: String },
+    #[error("tensor `{name}` belongs to an expert, which is not supported yet for `{architecture}`")]
+    Expert { name: String, architecture: String },
+    #[error("tensors `{first}` and `{second}` would both become `{name}`")]
+    Collision { name: String, first: String, second: String },
+    #[error("tensor `{name}` has elements of type {dtype:?}, which is not supported yet")]
+    Dtype { name: String, dtype: Dtype },
+    #[error("tensor `{name}` has the shape {found:?}, not {expected}")]
+    Shape { name: String, found: Vec<u64>, expected: String },
+    #[error("`{file}`: {why}")]
+    Pooling { file: String, why: &'static str },
+}

@@ -1,0 +1,287 @@
+//! The metadata that comes of the hyper-parameters: `{arch}.*`, `general.file_type`.
+//!
+//! Order and types: `TextModel.set_gguf_parameters` in the reference's `conversion/base.py`, the overrides of its
+//! families, and gguf-py's `GGUFWriter`.
+
+use serde_json::Value as Json;
+
+use super::config::{Config, json};
+use super::{ConvertError as E, OutType};
+use crate::arch::hparams::{count, single};
+use crate::arch::{FamilyKey, HparamError, Hparams, LAYERS, Rope};
+use crate::checkpoint::Checkpoint;
+use crate::gguf::{Array, Metadata, Value};
+
+/// Version of the quantized types (`GGML_QUANT_VERSION`).
+const QUANTIZATION_VERSION: u32 = 2;
+
+/// How the value of a key is stored.
+#[derive(Clone, Copy)]
+enum Store {
+    Count,
+    /// A count, or a list of one a layer.
+    Counts,
+    Single,
+}
+
+use Store::{Count, Counts, Single};
+
+/// Keys before those of rope: name, hyper-parameters, type.
+const DIMENSIONS: &[(&str, &[&str], Store)] = &[
+    (
+        "context_length",
+        &[
+            "max_position_embeddings",
+            "n_ctx",
+            "n_positions",
+            "max_length",
+            "max_sequence_length",
+            "model_max_length",
+        ],
+        Count,
+    ),
+    ("embedding_length", &["hidden_size", "n_embd", "dim"], Count),
+    (
+        "feed_forward_length",
+        &[
+            "prefix_dense_intermediate_size",
+            "dense_intermediate_size",
+            "intermediate_size",
+            "n_inner",
+            "hidden_dim",
+        ],
+        Counts,
+    ),
+    ("attention.head_count", &["num_attention_heads", "n_head", "n_heads"], Counts),
+    ("attention.head_count_kv", &["num_key_value_heads", "n_kv_heads"], Counts),
+];
+
+/// Keys after those of rope.
+const NORMS_AND_EXPERTS: &[(&str, &[&str], Store)] = &[
+    ("attention.layer_norm_rms_epsilon", &["rms_norm_eps", "norm_eps"], Single),
+    ("attention.layer_norm_epsilon", &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"], Single),
+    ("expert_count", &["num_local_experts", "num_experts", "n_routed_experts"], Count),
+    ("expert_used_count", &["num_experts_per_tok", "num_experts_per_token", "top_k_experts"], Counts),
+    ("expert_group_count", &["n_group"], Count),
+    ("expert_group_used_count", &["topk_group"], Count),
+];
+
+/// Names of the function that scores experts.
+const GATING: &[&str] = &[
+    "score_function",
+    "scoring_func",
+    "score_func",
+    "moe_router_activation",
+    "moe_router_activation_func",
+    "expert_selection_fn",
+];
+
+/// `ExpertGatingFuncType`.
+const GATING_FUNCTIONS: &[(&str, u32)] = &[("softmax", 1), ("sigmoid", 2), ("sqrtsoftplus", 4)];
+
+struct Keys<'a> {
+    arch: &'static str,
+    out: &'a mut Metadata,
+}
+
+impl Keys<'_> {
+    fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.out.set(format!("{}.{key}", self.arch), value);
+    }
+
+    fn table(&mut self, h: &Hparams, table: &[(&str, &[&str], Store)]) -> Result<(), HparamError> {
+        for (key, names, store) in table {
+            let Some((name, value)) = h.find(names) else { continue };
+            match store {
+                Count => self.set(key, count(name, value)?),
+                Single => self.set(key, single(name, value)?),
+                Counts => match value {
+                    Json::Array(items) => self.list(key, name, items)?,
+                    _ => self.set(key, count(name, value)?),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Python's integers become `INT32` in an array; an empty list is left out.
+    fn list(&mut self, key: &str, name: &str, items: &[Json]) -> Result<(), HparamError> {
+        let integer = |v: &Json| v.as_i64().and_then(|n| i32::try_from(n).ok());
+        let values: Option<Vec<i32>> = items.iter().map(integer).collect();
+        let values =
+            values.ok_or_else(|| HparamError::wrong(name, &Json::Array(items.to_vec()), "integers"))?;
+        if !values.is_empty() {
+            self.set(key, Value::Array(Array::I32(values)));
+        }
+        Ok(())
+    }
+}
+
+/// Writes the keys of the hyper-parameters, and `general.file_type` and `general.quantization_version` among them.
+pub(super) fn write(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    rope: &Rope,
+    out_type: OutType,
+    out: &mut Metadata,
+) -> Result<(), E> {
+    let h = &config.hparams;
+    let mut keys = Keys { arch: config.family.name, out };
+    keys.set("block_count", h.required_count(LAYERS)?);
+    keys.table(h, DIMENSIONS)?;
+    if h.get("is_causal") == Some(&Json::Bool(false)) {
+        keys.set("attention.causal", false);
+    }
+    write_rope(&mut keys, rope)?;
+    keys.table(h, NORMS_AND_EXPERTS)?;
+    if let Some((name, value)) = h.find(GATING) {
+        let id = GATING_FUNCTIONS.iter().find(|(f, _)| value == f).map(|(_, id)| *id);
+        keys.set("expert_gating_func", id.ok_or_else(|| HparamError::unsupported(name, value))?);
+    }
+    if let Some(width) = h.count(&["head_dim"])? {
+        keys.set("attention.key_length", width);
+        keys.set("attention.value_length", width);
+    }
+    keys.out.set("general.file_type", file_type(out_type));
+    for key in config.family.keys {
+        match key {
+            FamilyKey::VocabularySize => keys.set("vocab_size", h.required_count(&["vocab_size"])?),
+            FamilyKey::RopeDimensions => keys.set("rope.dimension_count", head_width(h)?),
+            FamilyKey::Pooling => write_pooling(checkpoint, h, &mut keys)?,
+        }
+    }
+    keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
+    Ok(())
+}
+
+/// `general.file_type` (`LlamaFileType`).
+fn file_type(out_type: OutType) -> u32 {
+    match out_type {
+        OutType::F32 => 0,
+        OutType::F16 | OutType::Auto => 1,
+        OutType::Q8_0 => 7,
+        OutType::BF16 => 32,
+    }
+}
+
+/// Width of a head: stated, or the embedding's divided among the heads.
+pub(super) fn head_width(h: &Hparams) -> Result<u32, HparamError> {
+    if let Some(width) = h.count(&["head_dim"])? {
+        return Ok(width);
+    }
+    let (width, heads) = (h.required_count(&["hidden_size"])?, h.required_count(&["num_attention_heads"])?);
+    width
+        .checked_div(heads)
+        .ok_or_else(|| HparamError::wrong("num_attention_heads", &0.into(), "a positive number"))
+}
+
+fn write_rope(keys: &mut Keys<'_>, rope: &Rope) -> Result<(), HparamError> {
+    const CONTEXT: &str = "original_max_position_embeddings";
+    if let Some(kind) = rope.get("rope_type") {
+        let kind = kind.as_str().ok_or_else(|| HparamError::wrong("rope_type", kind, "a string"))?;
+        match (kind, rope.get("factor")) {
+            ("linear", Some(factor)) => {
+                keys.set("rope.scaling.type", "linear");
+                keys.set("rope.scaling.factor", single("factor", factor)?);
+            }
+            ("yarn", Some(factor)) => {
+                keys.set("rope.scaling.type", "yarn");
+                keys.set("rope.scaling.factor", single("factor", factor)?);
+                let context = rope.get(CONTEXT).ok_or_else(|| HparamError::missing(&[CONTEXT]))?;
+                keys.set("rope.scaling.original_context_length", count(CONTEXT, context)?);
+                let optional: [(&str, &[&str]); 4] = [
+                    ("yarn_ext_factor", &["extrapolation_factor"]),
+                    ("yarn_attn_factor", &["attention_factor", "attn_factor"]),
+                    ("yarn_beta_fast", &["beta_fast"]),
+                    ("yarn_beta_slow", &["beta_slow"]),
+                ];
+                for (key, names) in optional {
+                    if let Some(value) = rope.find(names) {
+                        keys.set(&format!("rope.scaling.{key}"), single(names[0], value)?);
+                    }
+                }
+            }
+            ("su" | "longrope", _) => keys.set("rope.scaling.type", "longrope"),
+            // Llama 3's is a tensor; others are left to the runtime.
+            _ => {}
+        }
+    }
+    if let Some(value) = rope.whole("mrope_section") {
+        /// Time, height, width and one more.
+        const SECTIONS: usize = 4;
+        let sections =
+            value.as_array().ok_or_else(|| HparamError::wrong("mrope_section", value, "a list"))?;
+        let mut sections = sections.clone();
+        sections.resize(SECTIONS.max(sections.len()), 0.into());
+        keys.list("rope.dimension_sections", "mrope_section", &sections[..SECTIONS])?;
+    }
+    if let Some(theta) = rope.get("rope_theta") {
+        keys.set("rope.freq_base", single("rope_theta", theta)?);
+    }
+    if let Some(theta) =
+        rope.whole("sliding_attention").and_then(|s| s.get("rope_theta")).filter(|v| !v.is_null())
+    {
+        keys.set("rope.freq_base_swa", single("rope_theta", theta)?);
+    }
+    Ok(())
+}
+
+/// `PoolingType`.
+const MEAN: u32 = 1;
+const CLS: u32 = 2;
+const LAST: u32 = 3;
+
+/// `TextModel._try_set_pooling_type`: sentence-transformers' modules, and a classifier's pooling.
+fn write_pooling(checkpoint: &Checkpoint, h: &Hparams, keys: &mut Keys<'_>) -> Result<(), E> {
+    const MODULES: &str = "modules.json";
+    let pooling = |file: &str, why| E::Pooling { file: file.to_owned(), why };
+    if let Some(bytes) = checkpoint.small_file(MODULES)? {
+        let modules: Vec<Json> = json(MODULES, &bytes)?;
+        let is_pooling = |m: &&Json| m["type"].as_str().is_some_and(|t| t.ends_with("Pooling"));
+        if let Some(module) = modules.iter().find(is_pooling) {
+            let path =
+                module["path"].as_str().ok_or_else(|| pooling(MODULES, "the pooling module has no path"))?;
+            if path.split(['/', '\\']).any(|part| part == "..")
+                || path.starts_with(['/', '\\'])
+                || path.contains(':')
+            {
+                return Err(pooling(MODULES, "the pooling module's path leaves the folder"));
+            }
+            let file = if path.is_empty() { "config.json".to_owned() } else { format!("{path}/config.json") };
+            let bytes =
+                checkpoint.small_file(&file)?.ok_or_else(|| pooling(&file, "there is no such file"))?;
+            let settings: Json = json(&file, &bytes)?;
+            keys.set(
+                "pooling_type",
+                pooling_type(&settings).ok_or_else(|| pooling(&file, "unknown pooling"))?,
+            );
+        }
+    }
+    if let Some(value) = h.get("classifier_pooling") {
+        let id = match value.as_str() {
+            Some("mean") => MEAN,
+            Some("cls") => CLS,
+            _ => return Err(HparamError::unsupported("classifier_pooling", value).into()),
+        };
+        keys.set("classifier.pooling_type", id);
+    }
+    Ok(())
+}
+
+fn pooling_type(settings: &Json) -> Option<u32> {
+    let flags = [
+        ("pooling_mode_mean_tokens", MEAN),
+        ("pooling_mode_cls_token", CLS),
+        ("pooling_mode_lasttoken", LAST),
+    ];
+    let set = |key: &str| settings[key].as_bool().unwrap_or(false);
+    if let Some((_, id)) = flags.iter().find(|(key, _)| set(key)) {
+        return Some(*id);
+    }
+    match settings["pooling_mode"].as_str()? {
+        "mean" => Some(MEAN),
+        "cls" => Some(CLS),
+        "lasttoken" => Some(LAST),
+        _ => None,
+    }
+}

@@ -1,0 +1,423 @@
+//! Small checkpoints made here. What is expected of them is what the reference's converter wrote for the same files
+//! (read from its output), or what its source says where it ends with an exception.
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use super::config::{self, Config};
+use super::{ConvertError as E, OutType, Recipe, RowOrder, TensorRecipe, parameters, tensors};
+use crate::arch::{HparamError, Rope};
+use crate::checkpoint::Checkpoint;
+use crate::gguf::{GgmlType, Metadata, Value};
+
+type Row = (String, &'static str, Vec<u64>);
+
+/// A shard of zeros, its header in the order given.
+fn write_shard(path: &Path, tensors: &[Row]) {
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for (name, dtype, shape) in tensors {
+        let width = match *dtype {
+            "F64" | "I64" => 8,
+            "F32" => 4,
+            "U8" => 1,
+            _ => 2,
+        };
+        let start = end;
+        end += shape.iter().product::<u64>() * width;
+        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
+        assert!(header.insert(name.clone(), entry).is_none());
+    }
+    let json = serde_json::to_vec(&header).unwrap();
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json);
+    bytes.resize(bytes.len() + end as usize, 0);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// One layer of a model of 8 wide, two heads of 4, one key head, 12 in the feed-forward layer, 10 tokens.
+fn layers(prefix: &str, dtype: &'static str) -> Vec<Row> {
+    let in_layer = [
+        ("self_attn.q_proj.weight", vec![8, 8]),
+        ("self_attn.k_proj.weight", vec![4, 8]),
+        ("self_attn.v_proj.weight", vec![4, 8]),
+        ("self_attn.o_proj.weight", vec![8, 8]),
+        ("mlp.gate_proj.weight", vec![12, 8]),
+        ("mlp.up_proj.weight", vec![12, 8]),
+        ("mlp.down_proj.weight", vec![8, 12]),
+        ("input_layernorm.weight", vec![8]),
+        ("post_attention_layernorm.weight", vec![8]),
+    ];
+    let mut rows = vec![
+        (format!("{prefix}norm.weight"), dtype, vec![8]),
+        (format!("{prefix}embed_tokens.weight"), dtype, vec![10, 8]),
+    ];
+    rows.extend(in_layer.into_iter().map(|(name, shape)| (format!("{prefix}layers.0.{name}"), dtype, shape)));
+    rows
+}
+
+fn llama(more: Json) -> Json {
+    let mut config = json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8, "intermediate_size": 12,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 10,
+        "max_position_embeddings": 256, "rms_norm_eps": 1e-5
+    });
+    let Json::Object(more) = more else { panic!("an object") };
+    config.as_object_mut().unwrap().extend(more);
+    config
+}
+
+fn folder(config: &Json, tensors: &[Row]) -> (TempDir, Checkpoint) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    write_shard(&dir.path().join("model.safetensors"), tensors);
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    (dir, checkpoint)
+}
+
+struct Converted {
+    metadata: Metadata,
+    tensors: Vec<TensorRecipe>,
+}
+
+fn convert(checkpoint: &Checkpoint, out_type: OutType) -> Result<Converted, E> {
+    let config: Config = config::read(checkpoint, &())?;
+    let rope = Rope::new(&config.hparams)?;
+    let out_type = tensors::resolve(out_type, checkpoint, config.family);
+    let tensors = tensors::recipes(checkpoint, &config, &rope, out_type, &())?;
+    let mut metadata = Metadata::new();
+    parameters::write(checkpoint, &config, &rope, out_type, &mut metadata)?;
+    Ok(Converted { metadata, tensors })
+}
+
+#[track_caller]
+fn refused(config: &Json, tensors: &[Row]) -> E {
+    let (_dir, checkpoint) = folder(config, tensors);
+    match convert(&checkpoint, OutType::Auto) {
+        Ok(_) => panic!("converted"),
+        Err(e) => e,
+    }
+}
+
+/// All keys but those of every model, in order.
+#[track_caller]
+fn check_keys(config: &Json, expected: &[(&str, Value)]) {
+    let (_dir, checkpoint) = folder(config, &layers("model.", "BF16"));
+    let found = convert(&checkpoint, OutType::BF16).unwrap().metadata;
+    let found: Vec<(&str, &Value)> = found.iter().collect();
+    let expected: Vec<(&str, &Value)> = expected.iter().map(|(k, v)| (*k, v)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn keys_of_a_llama() {
+    check_keys(
+        &llama(json!({})),
+        &[
+            ("llama.block_count", 1u32.into()),
+            ("llama.context_length", 256u32.into()),
+            ("llama.embedding_length", 8u32.into()),
+            ("llama.feed_forward_length", 12u32.into()),
+            ("llama.attention.head_count", 2u32.into()),
+            ("llama.attention.head_count_kv", 1u32.into()),
+            ("llama.rope.freq_base", 10000f32.into()),
+            ("llama.attention.layer_norm_rms_epsilon", 1e-5f32.into()),
+            ("llama.attention.key_length", 4u32.into()),
+            ("llama.attention.value_length", 4u32.into()),
+            ("general.file_type", 32u32.into()),
+            ("llama.vocab_size", 10u32.into()),
+            ("llama.rope.dimension_count", 4u32.into()),
+            ("general.quantization_version", 2u32.into()),
+        ],
+    );
+}
+
+#[test]
+fn keys_of_a_mistral_with_yarn() {
+    let config = json!({
+        "architectures": ["MistralForCausalLM"], "model_type": "mistral", "rope_theta": 1_000_000,
+        "rope_scaling": { "type": "yarn", "factor": 4, "original_max_position_embeddings": 64, "beta_fast": 32,
+            "attention_factor": null, "attn_factor": 2.0 }
+    });
+    check_keys(
+        &llama(config),
+        &[
+            ("llama.block_count", 1u32.into()),
+            ("llama.context_length", 256u32.into()),
+            ("llama.embedding_length", 8u32.into()),
+            ("llama.feed_forward_length", 12u32.into()),
+            ("llama.attention.head_count", 2u32.into()),
+            ("llama.attention.head_count_kv", 1u32.into()),
+            ("llama.rope.scaling.type", "yarn".into()),
+            ("llama.rope.scaling.factor", 4f32.into()),
+            ("llama.rope.scaling.original_context_length", 64u32.into()),
+            ("llama.rope.scaling.yarn_beta_fast", 32f32.into()),
+            ("llama.rope.freq_base", 1e6f32.into()),
+            ("llama.attention.layer_norm_rms_epsilon", 1e-5f32.into()),
+            ("general.file_type", 32u32.into()),
+            ("llama.vocab_size", 10u32.into()),
+            ("llama.rope.dimension_count", 4u32.into()),
+            ("general.quantization_version", 2u32.into()),
+        ],
+    );
+}
+
+#[test]
+fn keys_of_a_qwen2() {
+    let config = json!({
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "sliding_window": 128, "classifier_pooling": "mean",
+        "rope_scaling": { "type": "linear", "factor": 2.5 }
+    });
+    check_keys(
+        &llama(config),
+        &[
+            ("qwen2.block_count", 1u32.into()),
+            ("qwen2.context_length", 256u32.into()),
+            ("qwen2.embedding_length", 8u32.into()),
+            ("qwen2.feed_forward_length", 12u32.into()),
+            ("qwen2.attention.head_count", 2u32.into()),
+            ("qwen2.attention.head_count_kv", 1u32.into()),
+            ("qwen2.rope.scaling.type", "linear".into()),
+            ("qwen2.rope.scaling.factor", 2.5f32.into()),
+            ("qwen2.rope.freq_base", 10000f32.into()),
+            ("qwen2.attention.layer_norm_rms_epsilon", 1e-5f32.into()),
+            ("general.file_type", 32u32.into()),
+            ("qwen2.classifier.pooling_type", 1u32.into()),
+            ("general.quantization_version", 2u32.into()),
+        ],
+    );
+}
+
+#[test]
+fn a_refused_configuration_is_read_without_defaults() {
+    let config = llama(json!({ "rope_scaling": { "rope_type": "linear" }, "rope_theta": 500_000 }));
+    let (_dir, checkpoint) = folder(&config, &layers("model.", "BF16"));
+    let metadata = convert(&checkpoint, OutType::BF16).unwrap().metadata;
+    assert_eq!(metadata.get("llama.attention.key_length"), None);
+    assert_eq!(metadata.get("llama.rope.dimension_count"), Some(&4u32.into()));
+    assert_eq!(metadata.get("llama.rope.freq_base"), Some(&500_000f32.into()));
+}
+
+#[test]
+fn pooling_comes_from_the_module_that_pools() {
+    let check = |settings: Json, expected: u32| {
+        let config = llama(json!({ "architectures": ["Qwen2Model"], "model_type": "qwen2" }));
+        let (dir, checkpoint) = folder(&config, &layers("", "BF16"));
+        let modules =
+            json!([{ "type": "x.Transformer", "path": "" }, { "type": "x.Pooling", "path": "1_Pooling" }]);
+        std::fs::write(dir.path().join("modules.json"), modules.to_string()).unwrap();
+        std::fs::create_dir(dir.path().join("1_Pooling")).unwrap();
+        std::fs::write(dir.path().join("1_Pooling/config.json"), settings.to_string()).unwrap();
+        let metadata = convert(&checkpoint, OutType::BF16).unwrap().metadata;
+        assert_eq!(metadata.get("qwen2.pooling_type"), Some(&expected.into()), "{settings}");
+    };
+    check(json!({ "pooling_mode_mean_tokens": false, "pooling_mode_lasttoken": true }), 3);
+    check(json!({ "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true }), 1);
+    check(json!({ "pooling_mode": "cls" }), 2);
+}
+
+#[test]
+fn tensors_come_by_shard_and_name_with_their_rows_in_order() {
+    let config = llama(json!({ "num_hidden_layers": 1 }));
+    let (_dir, checkpoint) = folder(&config, &layers("model.", "BF16"));
+    let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
+    let names: Vec<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "token_embd.weight",
+            "blk.0.attn_norm.weight",
+            "blk.0.ffn_down.weight",
+            "blk.0.ffn_gate.weight",
+            "blk.0.ffn_up.weight",
+            "blk.0.ffn_norm.weight",
+            "blk.0.attn_k.weight",
+            "blk.0.attn_output.weight",
+            "blk.0.attn_q.weight",
+            "blk.0.attn_v.weight",
+            "output_norm.weight",
+        ]
+    );
+    for t in &tensors {
+        let heads = match t.name.as_str() {
+            "blk.0.attn_q.weight" => Some(2),
+            "blk.0.attn_k.weight" => Some(1),
+            _ => None,
+        };
+        let expected = heads.map_or(RowOrder::Natural, |heads| RowOrder::Rope { heads });
+        let Recipe::Rows { parts, order } = &t.source else { panic!("{}", t.name) };
+        assert_eq!(*order, expected, "{}", t.name);
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].offset, checkpoint.tensor(&parts[0].name).unwrap().entry.range.start);
+        let norm = t.name.contains("norm");
+        assert_eq!(t.ty, if norm { GgmlType::F32 } else { GgmlType::BF16 }, "{}", t.name);
+    }
+    assert_eq!(tensors[0].shape, [8, 10]);
+}
+
+#[test]
+fn shards_come_one_after_the_other() {
+    let rows = layers("model.", "F16");
+    let (dir, _) = folder(&llama(json!({})), &rows);
+    std::fs::remove_file(dir.path().join("model.safetensors")).unwrap();
+    let (last, first) = rows.split_at(2);
+    write_shard(&dir.path().join("model-00001-of-00002.safetensors"), first);
+    write_shard(&dir.path().join("model-00002-of-00002.safetensors"), last);
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let tensors = convert(&checkpoint, OutType::Auto).unwrap().tensors;
+    let ends: Vec<&str> = tensors.iter().map(|t| t.name.as_str()).skip(9).collect();
+    assert_eq!(ends, ["token_embd.weight", "output_norm.weight"]);
+}
+
+#[test]
+fn output_types() {
+    use GgmlType::{BF16, F16, F32, Q8_0};
+    let check = |dtype: &'static str, out_type: OutType, width: u64, expected: GgmlType, file_type: u32| {
+        let config = llama(json!({ "hidden_size": width, "head_dim": 4 }));
+        let mut rows = layers("model.", dtype);
+        for (_, _, shape) in &mut rows {
+            shape.iter_mut().filter(|n| **n == 8).for_each(|n| *n = width);
+        }
+        let o_proj = rows.iter_mut().find(|(name, ..)| name.contains("o_proj")).unwrap();
+        o_proj.2 = vec![width, 8];
+        let q_proj = rows.iter_mut().find(|(name, ..)| name.contains("q_proj")).unwrap();
+        q_proj.2 = vec![8, width];
+        let (_dir, checkpoint) = folder(&config, &rows);
+        let found = convert(&checkpoint, out_type).unwrap();
+        assert_eq!(found.tensors[0].ty, expected, "{dtype} {out_type:?} {width}");
+        assert_eq!(found.metadata.get("general.file_type"), Some(&file_type.into()));
+    };
+    check("F32", OutType::F32, 8, F32, 0);
+    check("BF16", OutType::F16, 8, F16, 1);
+    check("BF16", OutType::Q8_0, 8, F16, 7);
+    check("BF16", OutType::Q8_0, 32, Q8_0, 7);
+    check("BF16", OutType::Auto, 8, BF16, 32);
+    check("F16", OutType::Auto, 8, F16, 1);
+    check("F32", OutType::Auto, 8, F16, 1);
+    check("F64", OutType::BF16, 8, BF16, 32);
+}
+
+#[test]
+fn auto_passes_over_vectors_and_wide_types() {
+    let mut rows = layers("model.", "BF16");
+    for row in &mut rows {
+        if row.0.contains("embed") || row.0.contains("down") {
+            row.1 = "F32";
+        } else if row.2.len() == 1 {
+            row.1 = "F16";
+        }
+    }
+    let (_dir, checkpoint) = folder(&llama(json!({})), &rows);
+    let found = convert(&checkpoint, OutType::Auto).unwrap();
+    assert_eq!(found.tensors[0].ty, GgmlType::BF16);
+}
+
+#[test]
+fn llama3_factors_are_the_first_tensor() {
+    let scaling = json!({ "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192 });
+    let (_dir, checkpoint) = folder(&llama(json!({ "rope_scaling": scaling })), &layers("model.", "BF16"));
+    let found = convert(&checkpoint, OutType::BF16).unwrap();
+    assert_eq!(found.tensors[0].name, "rope_freqs.weight");
+    assert_eq!(found.tensors[0].shape, [2]);
+    assert_eq!(found.tensors[0].ty, GgmlType::F32);
+    // Waves of 6.3 and 628 steps, both shorter than 8192 / 4.
+    assert_eq!(found.tensors[0].source, Recipe::Values(vec![1.0, 1.0]));
+}
+
+#[test]
+fn prefixes_are_put_before_and_dropped() {
+    for (architecture, prefix) in [("LlamaModel", ""), ("LlamaForCausalLM", "language_model.model.")] {
+        let config = llama(json!({ "architectures": [architecture] }));
+        let (_dir, checkpoint) = folder(&config, &layers(prefix, "BF16"));
+        let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
+        assert_eq!(tensors[0].name, "token_embd.weight", "{architecture}");
+        let q = tensors.iter().find(|t| t.name == "blk.0.attn_q.weight").unwrap();
+        assert!(matches!(&q.source, Recipe::Rows { order: RowOrder::Rope { heads: 2 }, .. }));
+    }
+}
+
+#[test]
+fn tensors_of_no_use_are_left_out() {
+    let mut rows = layers("model.", "BF16");
+    rows.push(("model.layers.0.self_attn.rotary_emb.inv_freq".to_owned(), "F32", vec![2]));
+    rows.push(("model.vision_tower.patch.weight".to_owned(), "U8", vec![3, 3]));
+    let (_dir, checkpoint) = folder(&llama(json!({})), &rows);
+    assert_eq!(convert(&checkpoint, OutType::BF16).unwrap().tensors.len(), 11);
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    let rows = layers("model.", "BF16");
+    let with = |name: &str, dtype, shape: &[u64]| {
+        let mut rows = rows.clone();
+        rows.retain(|(n, ..)| n != name);
+        rows.push((name.to_owned(), dtype, shape.to_vec()));
+        rows
+    };
+    let plain = llama(json!({}));
+
+    let e = refused(&llama(json!({ "architectures": ["NoSuchModel"] })), &rows);
+    assert!(matches!(&e, E::Architecture(name) if name == "NoSuchModel"), "{e}");
+    let e = refused(&llama(json!({ "architectures": [] })), &rows);
+    assert!(matches!(&e, E::NoArchitecture), "{e}");
+    let e = refused(&llama(json!({ "model_type": "gemma" })), &rows);
+    assert!(matches!(&e, E::ModelType { model_type, .. } if model_type == "gemma"), "{e}");
+    let e = refused(&llama(json!({ "model_type": null })), &rows);
+    assert!(matches!(&e, E::NoModelType), "{e}");
+    let e = refused(&llama(json!({ "quantization_config": { "quant_method": "fp8" } })), &rows);
+    assert!(matches!(&e, E::Quantized { method } if method == "fp8"), "{e}");
+    let e = refused(&llama(json!({ "text_config": {} })), &rows);
+    assert!(matches!(&e, E::Hparam(HparamError::Unsupported { key, .. }) if key == "text_config"), "{e}");
+    let e = refused(&llama(json!({ "max_position_embeddings": 256.0 })), &rows);
+    assert!(
+        matches!(&e, E::Hparam(HparamError::Type { key, .. }) if key == "max_position_embeddings"),
+        "{e}"
+    );
+
+    let mut unknown = llama(json!({ "model_type": "no_such_type" }));
+    unknown.as_object_mut().unwrap().remove("num_key_value_heads");
+    let e = refused(&unknown, &rows);
+    assert!(e.to_string().contains("`num_key_value_heads`"), "{e}");
+
+    let e = refused(&plain, &with("model.layers.0.mlp.router.weight", "BF16", &[8, 8]));
+    assert!(matches!(&e, E::Unmapped { name, .. } if name.contains("router")), "{e}");
+    let e = refused(&plain, &with("model.layers.1.mlp.up_proj.weight", "BF16", &[12, 8]));
+    assert!(matches!(&e, E::Unmapped { .. }), "a layer too many: {e}");
+    let e = refused(&plain, &with("model.layers.0.block_sparse_moe.experts.0.w1.weight", "BF16", &[8, 8]));
+    assert!(matches!(&e, E::Expert { .. }), "{e}");
+    let e = refused(&plain, &with("model.layers.0.mlp.up_proj.weight", "I64", &[12, 8]));
+    assert!(matches!(&e, E::Dtype { .. }), "{e}");
+    let e = refused(&plain, &with("model.layers.0.mlp.up_proj.weight", "BF16", &[12, 9]));
+    assert_eq!(
+        e.to_string(),
+        "tensor `model.layers.0.mlp.up_proj.weight` has the shape [12, 9], not [12, 8]"
+    );
+    let e = refused(&plain, &with("model.norm.weight", "BF16", &[]));
+    assert!(matches!(&e, E::Shape { .. }), "{e}");
+    let e = refused(&plain, &with("layers.0.mlp.up_proj.weight", "BF16", &[12, 8]));
+    assert!(matches!(&e, E::Collision { name, .. } if name == "blk.0.ffn_up.weight"), "{e}");
+}
+
+#[test]
+fn rerankers_are_told_from_other_qwen3() {
+    let config =
+        llama(json!({ "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 4 }));
+    let (dir, checkpoint) = folder(&config, &layers("model.", "BF16"));
+    convert(&checkpoint, OutType::BF16).unwrap();
+    std::fs::write(dir.path().join("README.md"), "---\n---\n# Qwen3-Reranker-0.6B\n").unwrap();
+    assert!(matches!(convert(&checkpoint, OutType::BF16), Err(E::Reranker)));
+}
+
+#[test]
+fn hostile_module_paths_stay_in_the_folder() {
+    for path in ["../x", "/etc", "a/../../b", "c:\\x"] {
+        let config = llama(json!({ "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2" }));
+        let (dir, checkpoint) = folder(&config, &layers("model.", "BF16"));
+        let modules = json!([{ "type": "x.Pooling", "path": path }]);
+        std::fs::write(dir.path().join("modules.json"), modules.to_string()).unwrap();
+        assert!(matches!(convert(&checkpoint, OutType::BF16), Err(E::Pooling { .. })), "{path}");
+    }
+}
