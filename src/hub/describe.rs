@@ -122,8 +122,14 @@ async fn shard(
     commit: &str,
     file: RemoteFile,
 ) -> Result<RemoteShard, HubError> {
+    let path = store.header(commit, &file.path);
     if let Some(bytes) = stored_header(store, commit, &file)? {
-        return parse(repo, file, &bytes);
+        let shard = parse(repo, file, &bytes)?;
+        if !path.exists() {
+            // The weights may be removed later; planning anew is to stay cheap.
+            store::write(&path, &bytes)?;
+        }
+        return Ok(shard);
     }
     let mut address = vec![repo.owner(), repo.name(), "resolve", commit];
     address.extend(file.path.split('/'));
@@ -138,7 +144,6 @@ async fn shard(
         bytes.extend(client.range(subject, &url, there..end).await?);
     }
     bytes.truncate(end as usize);
-    let path = store.header(commit, &file.path);
     let shard = parse(repo, file, &bytes)?;
     store::write(&path, &bytes)?;
     Ok(shard)

@@ -106,7 +106,12 @@ impl Downloads<'_> {
             self.announce(file, part.done());
             match self.bytes(file, &part).await? {
                 None => {
-                    part.finish(&target).map_err(|source| HubError::Io { path: target.clone(), source })?;
+                    // Bringing gigabytes to the disk takes a while.
+                    let place = target.clone();
+                    let finished = tokio::task::spawn_blocking(move || part.finish(&place)).await;
+                    finished
+                        .expect("renaming does not panic")
+                        .map_err(|source| HubError::Io { path: target.clone(), source })?;
                     self.verified(file);
                     return Ok(());
                 }

@@ -72,8 +72,6 @@ pub enum HubError {
     NoSpace { repo: RepoId, folder: PathBuf, needed: u64, free: u64 },
     #[error("cannot read or write `{path}`")]
     Io { path: PathBuf, source: io::Error },
-    #[error("`{path}` in the cache is damaged")]
-    Cache { path: PathBuf, source: serde_json::Error },
     #[error("offline: `{repo}` at `{revision}` is not in the cache `{cache}`{}", missing(file))]
     Offline { repo: RepoId, revision: String, cache: PathBuf, file: Option<String> },
     #[error("stopped while reading `{repo}`; what came so far is kept")]

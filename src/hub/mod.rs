@@ -8,7 +8,7 @@
 //!
 //! Refuses: pickle and repositories without safetensors, file names that leave the folder, more bytes than the
 //! listing said, and to send the token to any origin but the endpoint's. Reads no environment: callers pass
-//! [`HubOptions`]. The functions block; they start a runtime of their own and must not be called inside one.
+//! [`HubOptions`]; only proxies are the system's, as the HTTP library finds them. The functions block; they start a runtime of their own and must not be called inside one.
 //!
 //! The cache, below [`HubOptions::cache`]; the last folder has the model's name because the converter reads it:
 //!
@@ -41,7 +41,7 @@ pub use self::error::HubError;
 pub use self::repo::{RepoId, RepoIdError};
 pub use self::retry::Retry;
 pub use self::select::RemoteFile;
-pub use self::snapshot::{Snapshot, snapshot};
+pub use self::snapshot::{Snapshot, remove_weights, snapshot};
 use crate::base::token::Token;
 
 /// The public Hub.

@@ -1,5 +1,7 @@
 //! A checkpoint of the Hub as a local folder.
 
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use tokio::sync::Semaphore;
@@ -67,6 +69,32 @@ pub fn snapshot(
         session.fetch(&store, client, &commit, &listing.files).await?;
         Ok(Snapshot { folder, commit, files: listing.files })
     })
+}
+
+/// Removes a snapshot's weights, and unfinished ones, from the cache. Small files and headers stay, so that planning
+/// needs no download.
+///
+/// # Errors
+/// [`HubError::Io`] where a file cannot be removed; [`HubError::Cancelled`] while another process uses it.
+pub fn remove_weights(
+    repo: &RepoId,
+    commit: &str,
+    options: &HubOptions,
+    cancel: &Cancel,
+) -> Result<(), HubError> {
+    let store = Store::new(&options.cache, repo);
+    let Some(listing) = store.listing(commit)? else { return Ok(()) };
+    let _lock = store.lock(cancel)?;
+    let (folder, partial) = (store.folder(commit), store.partial(commit));
+    let gone = |path: PathBuf, done: io::Result<()>| match done {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HubError::Io { path, source }),
+        _ => Ok(()),
+    };
+    for file in listing.files.iter().filter(|f| f.is_weights()) {
+        let path = folder.join(&file.path);
+        gone(path.clone(), fs::remove_file(path))?;
+    }
+    gone(partial.clone(), fs::remove_dir_all(partial))
 }
 
 /// One call: what it is about, and who listens.

@@ -76,9 +76,8 @@ impl Store {
     }
 
     pub(super) fn listing(&self, commit: &str) -> Result<Option<Listing>, HubError> {
-        let path = self.listing_path(commit);
-        let Some(json) = read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&json).map(Some).map_err(|source| HubError::Cache { path, source })
+        // A damaged one is asked for again.
+        Ok(read(&self.listing_path(commit))?.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
     pub(super) fn set_listing(&self, commit: &str, listing: &Listing) -> Result<(), HubError> {

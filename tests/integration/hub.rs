@@ -8,7 +8,9 @@ use jamph_quantizer::base::cancel::Cancel;
 use jamph_quantizer::base::token::Token;
 use jamph_quantizer::checkpoint::Checkpoint;
 use jamph_quantizer::event::{Code, Event, Observer, Progress};
-use jamph_quantizer::hub::{Description, HubError, HubOptions, RepoId, Retry, Snapshot, describe, snapshot};
+use jamph_quantizer::hub::{
+    Description, HubError, HubOptions, RepoId, Retry, Snapshot, describe, remove_weights, snapshot,
+};
 
 use crate::support::hub::{Fault, File, Hub, On, Repo, Seen};
 
@@ -450,6 +452,34 @@ fn a_description_reads_headers_and_no_weights() {
     case.options.offline = false;
     case.is_whole(&case.get().unwrap(), &sharded());
     assert_eq!(case.describe().unwrap().missing_bytes(), 0);
+}
+
+#[test]
+fn removed_weights_leave_what_planning_needs() {
+    let mut case = Case::new(sharded());
+    let before = case.get().unwrap();
+    let described = case.describe().unwrap();
+    let remove = |case: &Case| {
+        remove_weights(&described.repo, &before.commit, &case.options, &Cancel::new()).unwrap();
+    };
+    remove(&case);
+    remove(&case);
+    assert!(!before.folder.join("model-1.safetensors").exists());
+    case.options.offline = true;
+    assert_eq!(case.describe().unwrap(), described);
+    case.options.offline = false;
+    case.is_whole(&case.get().unwrap(), &sharded());
+}
+
+#[test]
+fn a_damaged_cache_heals() {
+    let case = Case::new(single());
+    let snapshot = case.get().unwrap();
+    let commit = snapshot.folder.parent().unwrap();
+    std::fs::write(commit.join("listing.json"), "{").unwrap();
+    std::fs::write(snapshot.folder.join("model.safetensors"), "short").unwrap();
+    case.is_whole(&case.get().unwrap(), &single());
+    case.is_whole(&case.get_at(Some(&snapshot.commit)).unwrap(), &single());
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub struct Repo {
 pub struct File {
     pub bytes: Bytes,
     pub lfs: bool,
+    sha256: String,
+    blob: String,
 }
 
 /// Where a fault strikes.
@@ -169,18 +171,29 @@ impl Repo {
 
     /// The commit that every revision means.
     pub fn commit(&self) -> String {
-        let all: Vec<u8> = self.files.iter().flat_map(|(p, f)| [p.as_bytes(), &f.bytes].concat()).collect();
+        let all: Vec<u8> =
+            self.files.iter().flat_map(|(p, f)| [p.as_bytes(), f.blob.as_bytes()].concat()).collect();
         hash::git_blob(&all)
     }
 }
 
 impl File {
     pub fn small(bytes: impl Into<Vec<u8>>) -> Self {
-        File { bytes: bytes.into().into(), lfs: false }
+        File::new(bytes.into(), false)
     }
 
     pub fn large(bytes: impl Into<Vec<u8>>) -> Self {
-        File { bytes: bytes.into().into(), lfs: true }
+        File::new(bytes.into(), true)
+    }
+
+    fn new(bytes: Vec<u8>, lfs: bool) -> Self {
+        let sha256 = hash::sha256(&bytes);
+        // What git has of a file in LFS is a pointer to it.
+        let pointer = || {
+            format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {}\n", bytes.len())
+        };
+        let blob = if lfs { hash::git_blob(pointer().as_bytes()) } else { hash::git_blob(&bytes) };
+        File { bytes: bytes.into(), lfs, sha256, blob }
     }
 }
 
@@ -228,7 +241,7 @@ impl Shared {
     }
 
     fn etag(&self, file: &File) -> String {
-        format!("\"{}-{}\"", hash::sha256(&file.bytes), self.tags.load(Ordering::Relaxed))
+        format!("\"{}-{}\"", file.sha256, self.tags.load(Ordering::Relaxed))
     }
 }
 
@@ -291,14 +304,15 @@ async fn tree(
         Err(response) => return response,
         Ok(repo) => repo,
     };
-    assert_eq!(query.get("recursive").map(String::as_str), Some("1"));
+    if !query.get("recursive").is_some_and(|r| ["1", "true", "True"].contains(&r.as_str())) {
+        return StatusCode::NOT_IMPLEMENTED.into_response();
+    }
     let from: usize = query.get("cursor").map_or(0, |c| c.parse().unwrap());
     let entry = |(path, file): (&String, &File)| {
         let size = file.bytes.len();
-        let mut entry =
-            json!({"type": "file", "oid": hash::git_blob(&file.bytes), "size": size, "path": path});
+        let mut entry = json!({"type": "file", "oid": file.blob, "size": size, "path": path});
         if file.lfs {
-            entry["lfs"] = json!({"oid": hash::sha256(&file.bytes), "size": size, "pointerSize": 134});
+            entry["lfs"] = json!({"oid": file.sha256, "size": size, "pointerSize": 134});
         }
         entry
     };
@@ -343,7 +357,7 @@ async fn resolve(
     put("x-repo-commit", repo.commit());
     if file.lfs {
         put("x-linked-size", file.bytes.len().to_string());
-        put("x-linked-etag", format!("\"{}\"", hash::sha256(&file.bytes)));
+        put("x-linked-etag", format!("\"{}\"", file.sha256));
     }
     response
 }
