@@ -49,6 +49,7 @@ codes! {
     RunFinished = "CLI-002", Info, "The program ends: what was done, how long it took.";
     Interrupted = "CLI-003", Warning, "The user stopped the run; nothing half is left under a final name.";
     NothingPublished = "CLI-004", Warning, "The outputs stay on this machine: nothing was published.";
+    Progressed = "CLI-005", Info, "How far a piece of long work has come.";
     ConfigRead = "CFG-001", Info, "A models.yaml was read and is valid.";
     ConfigProblem = "CFG-002", Error, "A models.yaml is wrong at the place that the line names.";
     JobPlanned = "PLN-001", Info, "A job was planned: model, methods, exact sizes.";

@@ -8,6 +8,7 @@ pub mod front_matter;
 pub mod hash;
 pub mod lock;
 pub mod memory;
+pub mod redact;
 pub mod space;
 pub mod token;
 pub mod units;

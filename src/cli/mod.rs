@@ -1,1 +1,4 @@
 //! Arguments, settings, one file per command, exit codes.
+
+pub mod settings;
+pub mod vocabulary;

@@ -1,0 +1,391 @@
+//! The environment, read once and typed.
+//!
+//! In goes a function that looks a variable up, out come [`Settings`], or every variable that is wrong. An empty
+//! variable counts as one that is not set. The token alone is looked up each time it is wanted and kept nowhere: it may
+//! be short-lived, and what is not kept cannot leak. Nothing else in the program reads the environment.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::base::token::{Token, TokenError};
+use crate::base::units;
+
+/// The public Hub.
+const HUB: &str = "https://huggingface.co";
+/// Where a token may be, in the order in which they are tried.
+const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGINGFACE_TOKEN"];
+
+/// How a variable is looked up.
+pub type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
+/// What the environment says.
+pub struct Settings {
+    /// Address of the Hub, without a slash at its end (`HF_ENDPOINT`).
+    pub hub: String,
+    /// Where Hugging Face's tools keep their files (`HF_HOME`; else the usual folder of the user).
+    pub hub_home: Option<PathBuf>,
+    /// Whether the Hub may not be asked (`HF_HUB_OFFLINE`).
+    pub offline: bool,
+    /// Whether colours are unwanted (`NO_COLOR`).
+    pub no_colour: bool,
+    /// Whether the program runs in continuous integration (`CI`).
+    pub ci: bool,
+    /// Whether that is GitHub Actions (`GITHUB_ACTIONS`).
+    pub github_actions: bool,
+    /// Folder of the outputs (`JAMPH_OUTPUT`).
+    pub output: Option<PathBuf>,
+    /// Folder of what is downloaded (`JAMPH_CACHE`).
+    pub cache: Option<PathBuf>,
+    /// Prefix of file names (`JAMPH_PREFIX`, `MODEL_PREFIX`).
+    pub prefix: Option<String>,
+    /// Owner of the repositories (`JAMPH_OWNER`, `HF_USERNAME`).
+    pub owner: Option<String>,
+    /// Widest vector instructions that may be used (`JAMPH_SIMD`).
+    pub simd: Option<Simd>,
+    /// Threads that work (`JAMPH_THREADS`).
+    pub threads: Option<NonZeroUsize>,
+    /// Bytes of memory that may be used (`JAMPH_MEMORY`).
+    pub memory: Option<u64>,
+    lookup: Lookup,
+}
+
+/// The values of `JAMPH_SIMD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Simd {
+    /// What every processor of the kind has.
+    Baseline,
+    /// At most AVX2.
+    Avx2,
+    /// At most AVX-512.
+    Avx512,
+}
+
+/// A variable that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// Neither yes nor no.
+    #[error("`{name}` is `{value}`, which is none of 1/0, true/false, yes/no, on/off")]
+    Boolean {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Not one of a few words.
+    #[error("`{name}` is `{value}`, which is none of {allowed}")]
+    Choice {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// Not a number from one.
+    #[error("`{name}` is `{value}`, which is no whole number from 1")]
+    Number {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Not a size.
+    #[error("`{name}` is `{value}`, which is no size such as `8GB` or `512MiB`")]
+    Size {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        source: units::SizeError,
+    },
+    /// Not the address of a Hub. The value may hold a password and is not shown.
+    #[error("`{name}` is no address such as `{HUB}`")]
+    Address {
+        /// The variable.
+        name: &'static str,
+    },
+    /// Not a token. The value is not shown.
+    #[error("`{name}` holds no token")]
+    Token {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong with it.
+        source: TokenError,
+    },
+    /// Not UTF-8. The value is not shown.
+    #[error("`{name}` is not UTF-8")]
+    Encoding {
+        /// The variable.
+        name: &'static str,
+    },
+}
+
+impl Settings {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    /// Every variable that is wrong.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_process() -> Result<Self, Vec<SettingError>> {
+        Settings::new(Box::new(|name| std::env::var_os(name)))
+    }
+
+    /// Reads an environment.
+    ///
+    /// # Errors
+    /// Every variable that is wrong.
+    pub fn new(lookup: Lookup) -> Result<Self, Vec<SettingError>> {
+        let mut reader = Reader { lookup: &lookup, errors: Vec::new() };
+        let hub = reader.address("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
+        let hub_home = reader.path("HF_HOME").or_else(|| {
+            let cache = reader.path("XDG_CACHE_HOME");
+            let home = || reader.path("HOME").or_else(|| reader.path("USERPROFILE"));
+            cache.or_else(|| home().map(|home| home.join(".cache"))).map(|cache| cache.join("huggingface"))
+        });
+        let offline = reader.boolean("HF_HUB_OFFLINE").unwrap_or(false);
+        // https://no-color.org: any value but an empty one.
+        let no_colour = reader.path("NO_COLOR").is_some();
+        let ci = reader.presence("CI");
+        let github_actions = reader.presence("GITHUB_ACTIONS");
+        let output = reader.path("JAMPH_OUTPUT");
+        let cache = reader.path("JAMPH_CACHE");
+        let prefix = reader.text("JAMPH_PREFIX").or_else(|| reader.text("MODEL_PREFIX"));
+        let owner = reader.text("JAMPH_OWNER").or_else(|| reader.text("HF_USERNAME"));
+        let simd = reader.simd("JAMPH_SIMD");
+        let threads = reader.number("JAMPH_THREADS");
+        let memory = reader.size("JAMPH_MEMORY");
+        if !reader.errors.is_empty() {
+            return Err(reader.errors);
+        }
+        Ok(Settings {
+            hub,
+            hub_home,
+            offline,
+            no_colour,
+            ci,
+            github_actions,
+            output,
+            cache,
+            prefix,
+            owner,
+            simd,
+            threads,
+            memory,
+            lookup,
+        })
+    }
+
+    /// The token, as the environment has it now.
+    ///
+    /// # Errors
+    /// What is set is no token.
+    pub fn token(&self) -> Result<Option<Token>, SettingError> {
+        for name in TOKENS {
+            let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            let text = value.to_str().ok_or(SettingError::Encoding { name })?;
+            return Token::new(text).map(Some).map_err(|source| SettingError::Token { name, source });
+        }
+        Ok(None)
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+struct Reader<'a> {
+    lookup: &'a Lookup,
+    errors: Vec<SettingError>,
+}
+
+impl Reader<'_> {
+    fn raw(&self, name: &str) -> Option<OsString> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        match self.raw(name)?.into_string() {
+            Ok(text) => Some(text),
+            Err(_) => {
+                self.errors.push(SettingError::Encoding { name });
+                None
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.raw(name).map(PathBuf::from)
+    }
+
+    /// Variables of others, who do not keep to our words: `CI=woodpecker` is a yes.
+    fn presence(&self, name: &str) -> bool {
+        let no = |value: &OsString| value.to_str().is_some_and(|text| boolean(text) == Some(false));
+        self.raw(name).is_some_and(|value| !no(&value))
+    }
+
+    fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.text(name)?;
+        let known = boolean(&value);
+        if known.is_none() {
+            self.errors.push(SettingError::Boolean { name, value });
+        }
+        known
+    }
+
+    fn simd(&mut self, name: &'static str) -> Option<Simd> {
+        let value = self.text(name)?;
+        match value.to_ascii_lowercase().as_str() {
+            "baseline" => Some(Simd::Baseline),
+            "avx2" => Some(Simd::Avx2),
+            "avx512" => Some(Simd::Avx512),
+            _ => {
+                self.errors.push(SettingError::Choice {
+                    name,
+                    value,
+                    allowed: "`baseline`, `avx2`, `avx512`",
+                });
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, name: &'static str) -> Option<NonZeroUsize> {
+        let value = self.text(name)?;
+        let number = value.trim().parse().ok();
+        if number.is_none() {
+            self.errors.push(SettingError::Number { name, value });
+        }
+        number
+    }
+
+    fn size(&mut self, name: &'static str) -> Option<u64> {
+        let value = self.text(name)?;
+        units::parse_size(&value)
+            .map_err(|source| self.errors.push(SettingError::Size { name, value, source }))
+            .ok()
+    }
+
+    fn address(&mut self, name: &'static str) -> Option<String> {
+        let value = self.text(name)?;
+        let trimmed = value.trim().trim_end_matches('/');
+        let rest = trimmed.strip_prefix("https://").or_else(|| trimmed.strip_prefix("http://"));
+        let fits = |rest: &str| {
+            let host = rest.split('/').next().unwrap_or_default();
+            !host.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()) && !rest.contains(['@', '?', '#'])
+        };
+        if rest.is_some_and(fits) {
+            return Some(trimmed.to_owned());
+        }
+        self.errors.push(SettingError::Address { name });
+        None
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn read(variables: &'static [(&str, &str)]) -> Result<Settings, Vec<SettingError>> {
+        Settings::new(Box::new(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        }))
+    }
+
+    #[test]
+    fn nothing_set_gives_the_built_in_values() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.hub, "https://huggingface.co");
+        assert_eq!((settings.hub_home, settings.prefix, settings.owner), (None, None, None));
+        assert!(!(settings.offline || settings.no_colour || settings.ci || settings.github_actions));
+    }
+
+    #[test]
+    fn variables_are_typed() {
+        let settings = read(&[
+            ("HF_ENDPOINT", "http://127.0.0.1:8080/"),
+            ("HF_HUB_OFFLINE", "Yes"),
+            ("HOME", "/home/me"),
+            ("NO_COLOR", "0"),
+            ("CI", "woodpecker"),
+            ("GITHUB_ACTIONS", "false"),
+            ("JAMPH_OUTPUT", "out"),
+            ("JAMPH_CACHE", ""),
+            ("MODEL_PREFIX", "old-"),
+            ("JAMPH_OWNER", "new"),
+            ("HF_USERNAME", "old"),
+            ("JAMPH_SIMD", "AVX2"),
+            ("JAMPH_THREADS", "2"),
+            ("JAMPH_MEMORY", "1.5GiB"),
+        ])
+        .unwrap();
+        assert_eq!(settings.hub, "http://127.0.0.1:8080");
+        assert_eq!(settings.hub_home, Some("/home/me/.cache/huggingface".into()));
+        assert!(settings.offline && settings.no_colour && settings.ci && !settings.github_actions);
+        assert_eq!((settings.output, settings.cache), (Some("out".into()), None));
+        assert_eq!((settings.prefix.as_deref(), settings.owner.as_deref()), (Some("old-"), Some("new")));
+        assert_eq!((settings.simd, settings.threads.map(NonZeroUsize::get)), (Some(Simd::Avx2), Some(2)));
+        assert_eq!(settings.memory, Some(3 << 29));
+    }
+
+    #[test]
+    fn every_variable_that_is_wrong_is_named() {
+        let errors = read(&[
+            ("HF_ENDPOINT", "https://me:pw@host"),
+            ("HF_HUB_OFFLINE", "maybe"),
+            ("JAMPH_SIMD", "neon"),
+            ("JAMPH_THREADS", "0"),
+            ("JAMPH_MEMORY", "8"),
+        ])
+        .unwrap_err();
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "`HF_ENDPOINT` is no address such as `https://huggingface.co`",
+                "`HF_HUB_OFFLINE` is `maybe`, which is none of 1/0, true/false, yes/no, on/off",
+                "`JAMPH_SIMD` is `neon`, which is none of `baseline`, `avx2`, `avx512`",
+                "`JAMPH_THREADS` is `0`, which is no whole number from 1",
+                "`JAMPH_MEMORY` is `8`, which is no size such as `8GB` or `512MiB`",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_token_is_read_afresh_and_never_shown() {
+        let value = Arc::new(Mutex::new(None::<OsString>));
+        let shared = Arc::clone(&value);
+        let settings = Settings::new(Box::new(move |name| {
+            (name == "HUGGINGFACE_TOKEN").then(|| shared.lock().unwrap().clone()).flatten()
+        }))
+        .unwrap();
+        assert_eq!(settings.token(), Ok(None));
+        *value.lock().unwrap() = Some("hf_secret".into());
+        assert_eq!(settings.token().unwrap().unwrap().reveal(), "hf_secret");
+        *value.lock().unwrap() = Some("hf_two words".into());
+        let error = settings.token().unwrap_err();
+        assert_eq!(error.to_string(), "`HUGGINGFACE_TOKEN` holds no token");
+        assert!(!format!("{settings:?} {error:?}").contains("hf_"));
+    }
+
+    #[test]
+    fn the_first_token_wins() {
+        let settings = read(&[("HUGGINGFACE_TOKEN", "hf_b"), ("HF_TOKEN", "hf_a")]).unwrap();
+        assert_eq!(settings.token().unwrap().unwrap().reveal(), "hf_a");
+    }
+}

@@ -1,0 +1,47 @@
+//! Pages that are generated from the source: stale ones fail. `JAMPH_REWRITE=1 cargo test --test integration
+//! generated` writes them anew.
+
+use std::fs;
+use std::path::Path;
+
+use jamph_quantizer::{cli, config, report};
+
+#[track_caller]
+fn check(path: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    #[allow(clippy::disallowed_methods, reason = "the switch of the person who runs the tests")]
+    if std::env::var_os("JAMPH_REWRITE").is_some_and(|value| value == "1") {
+        fs::write(&file, text).unwrap();
+    }
+    // A checkout on Windows may have changed the line ends.
+    let found = fs::read_to_string(&file).unwrap_or_default().replace("\r\n", "\n");
+    assert!(found == text, "{path} is stale: JAMPH_REWRITE=1 cargo test --test integration generated");
+}
+
+#[test]
+fn generated_schema() {
+    check("docs/models.schema.json", &config::schema(&cli::vocabulary::vocabulary()));
+}
+
+#[test]
+fn generated_log_codes() {
+    check("docs/log-codes.md", &report::log_codes());
+}
+
+#[test]
+fn generated_schema_knows_what_the_reader_knows() {
+    let schema = config::schema(&cli::vocabulary::vocabulary());
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let keys =
+        |at: &serde_json::Value| at["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&schema), ["version", "llama_cpp", "defaults", "models", "exclude"]);
+    let model = keys(&schema["definitions"]["Model"]);
+    for key in keys(&schema["definitions"]["Settings"]) {
+        assert!(model.contains(&key), "{key}");
+    }
+    assert_eq!(schema["definitions"]["Model"]["required"], serde_json::json!(["source"]));
+    // Editors show the descriptions.
+    for (name, definition) in schema["definitions"].as_object().unwrap() {
+        assert!(definition["description"].is_string(), "{name}");
+    }
+}
