@@ -82,10 +82,9 @@ fn describe(out: &mut String, output: &Output) {
         ("Took", text::duration(output.seconds)),
     ];
     if let Some(q) = output.quality {
-        rows.push((
-            "Error of the weights",
-            format!("rmse {:.6}, signal to noise {:.2} dB", q.rmse, q.snr_db),
-        ));
+        let snr =
+            q.snr_db.map_or_else(|| "nothing lost".to_owned(), |snr| format!("signal to noise {snr:.2} dB"));
+        rows.push(("Error of the weights", format!("rmse {:.6}, {snr}", q.rmse)));
     }
     let options = options(&output.recipe);
     if !options.is_empty() {

@@ -15,10 +15,11 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The file's name.
 pub const FILE_NAME: &str = "quantization_metadata.json";
 
-/// The whole file.
+/// What `quantization_metadata.json` holds: what was made, from what, by what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuantizationMetadata {
     /// Version of this format.
+    #[schemars(range(min = 1, max = 1))]
     pub format_version: u32,
     /// The program that made the outputs.
     pub program: Program,
@@ -175,8 +176,16 @@ pub struct Output {
 pub struct Quality {
     /// Root of the mean square error.
     pub rmse: f64,
-    /// Signal to noise in decibels.
-    pub snr_db: f64,
+    /// Signal to noise in decibels; none where nothing was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snr_db: Option<f64>,
+}
+
+impl Quality {
+    /// From measured figures. A ratio without noise is infinite, which JSON does not have.
+    pub fn new(rmse: f64, snr_db: f64) -> Self {
+        Quality { rmse, snr_db: Some(snr_db).filter(|snr| snr.is_finite()) }
+    }
 }
 
 /// One run of the program.

@@ -122,13 +122,13 @@ impl Card<'_> {
         for o in self.by_size() {
             let method = Method::from_name(&o.recipe.method).ok();
             let mut quality = method.map_or("", |m| m.quality).to_owned();
-            if let Some(q) = o.quality {
+            if let Some(snr) = o.quality.and_then(|q| q.snr_db) {
                 let comma = if quality.is_empty() { "" } else { ", " };
-                write!(quality, "{comma}{:.1} dB", q.snr_db).expect("writing to a string");
+                write!(quality, "{comma}{snr:.1} dB").expect("writing to a string");
             }
             let file = text::code(&o.file);
             let cells = [
-                if file.contains(' ') { format!("`{file}`") } else { format!("[`{file}`](./{file})") },
+                if is_path(&file) { format!("[`{file}`](./{file})") } else { format!("`{file}`") },
                 text::plain(&o.recipe.method),
                 format!("{:.2}", o.bits_per_weight),
                 text::size(o.size),
@@ -137,7 +137,7 @@ impl Card<'_> {
             ];
             writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a string");
         }
-        if self.metadata.outputs.iter().any(|o| o.quality.is_some()) {
+        if self.metadata.outputs.iter().any(|o| o.quality.is_some_and(|q| q.snr_db.is_some())) {
             out.push_str(
                 "\nDecibels are the weights' signal to noise against the source: 6 dB halve the error.\n",
             );
@@ -286,6 +286,11 @@ fn transformers(from: &str, file: &str) -> String {
     format!(
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained({from:?}, gguf_file={file:?})\nmodel = AutoModelForCausalLM.from_pretrained({from:?}, gguf_file={file:?})"
     )
+}
+
+/// A file name that is safe as the target of a link.
+fn is_path(file: &str) -> bool {
+    file.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
 }
 
 /// An address that is safe as the target of a link.

@@ -3,11 +3,16 @@
 /// Text in a line or table cell of Markdown: it shows as it is, and is neither markup, nor HTML, nor a new line.
 pub(super) fn plain(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    let mut after_letter = false;
+    while let Some(c) = chars.next() {
+        let inside_word = after_letter && chars.peek().is_some_and(|c| c.is_alphanumeric());
+        after_letter = c.is_alphanumeric();
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
+            '_' if inside_word => out.push(c),
             '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '!' | '$' => out.extend(['\\', c]),
             _ if is_odd(c) => out.push(' '),
             _ => out.push(c),
@@ -76,6 +81,7 @@ mod tests {
     fn markup_is_neutralised() {
         assert_eq!(plain("a|b\n# `x` <script>"), r"a\|b # \`x\` &lt;script&gt;");
         assert_eq!(plain("[x](javascript:y)"), r"\[x\](javascript:y)");
+        assert_eq!(plain("Q4_K_M _x_ a__b"), r"Q4_K_M \_x\_ a\_\_b");
         assert_eq!(code("a`b|c\nd"), "a b c d");
         assert_eq!(shell("x'; rm -rf ~ #"), "'x; rm -rf ~ #'");
         assert_eq!(shell("owner/name:Q4_K_M"), "owner/name:Q4_K_M");
