@@ -318,6 +318,16 @@ fn fill_defaults(files: &TokenizerFiles<'_>, class: &Class, named: &mut HashMap<
             }
         }
     }
+    if files.tokenizer.is_none() && class.name == "GPT2Tokenizer" {
+        // The slow class makes added tokens of them, which come to replace those that are listed.
+        for key in ["bos_token", "eos_token", "unk_token", "pad_token"] {
+            if let Some(Some(special)) = named.get_mut(key)
+                && let Special::Text(text) = special
+            {
+                *special = Special::Token(Token { content: std::mem::take(text), ..Token::default() });
+            }
+        }
+    }
     let padding = files.tokenizer.as_ref().and_then(|t| t.padding.as_ref());
     if let Some(Value::String(pad)) = padding.and_then(|p| p.get("pad_token")) {
         named.entry("pad_token".to_owned()).or_insert_with(|| Some(Special::Text(pad.clone())));

@@ -37,8 +37,8 @@ pub enum TokenizerError {
     VocabularyTooLarge(u64),
     #[error("`tokenizer.json`: `added_tokens` are {0} bytes, more than any tokenizer has")]
     AddedTokensTooLong(usize),
-    #[error("the pre-tokenizer is not known: the fixed text encodes to hash `{hash}`{}", looks_like(nearest))]
-    UnknownPreTokenizer { hash: String, nearest: Vec<&'static str> },
+    #[error("the pre-tokenizer is not known: the fixed text encodes to hash `{hash}`")]
+    UnknownPreTokenizer { hash: String },
     #[error("llama.cpp loads no pre-tokenizer `{name}`{}", did_you_mean(nearest.as_deref()))]
     NoSuchPreTokenizer { name: String, nearest: Option<String> },
 }
@@ -66,14 +66,6 @@ impl TokenizerError {
             found.push('…');
         }
         TokenizerError::Field { file: file.to_owned(), field: field.into(), expected, found }
-    }
-}
-
-fn looks_like(names: &[&str]) -> String {
-    match names {
-        [] => String::new(),
-        [name] => format!("; its patterns are those of `{name}`"),
-        names => format!("; its patterns are those of one of `{}`", names.join("`, `")),
     }
 }
 

@@ -19,6 +19,7 @@ use super::class::Class;
 use super::json::{
     AddedEntry, Merges, Model, TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, TokenizerJson, truthy,
 };
+use super::slow;
 
 /// Bytes of all added tokens; their automaton is a multiple of that. The longest known are 0.2 MB.
 const MAX_ADDED_BYTES: usize = 1 << 22;
@@ -47,7 +48,12 @@ impl Loaded {
         let flag = |key| files.option(key).is_some_and(truthy);
         let (clean_up, split_special) = (flag("clean_up_tokenization_spaces"), flag("split_special_tokens"));
 
-        let json = files.tokenizer.as_mut().ok_or(E::Missing(TOKENIZER))?;
+        let mut slow = match files.tokenizer {
+            None => Some(slow::convert(files, class)?),
+            Some(_) => None,
+        };
+        let is_slow = slow.is_some();
+        let json = slow.as_mut().or(files.tokenizer.as_mut()).ok_or(E::Missing(TOKENIZER))?;
         let kind = json.model.kind.as_deref();
         if kind.is_some_and(|k| k != "BPE") || json.model.vocab.0.is_empty() {
             let found = kind.unwrap_or("an untyped model");
@@ -73,6 +79,8 @@ impl Loaded {
             tokenizer.with_post_processor(Some(PostProcessorWrapper::Template(template)));
         }
         tokenizer.set_encode_special_tokens(split_special);
+        // gguf-py takes them from `tokenizer.json`, or else from `merges.txt` by itself.
+        let merges = if merges.is_empty() || is_slow { slow::merges(files)? } else { merges };
         Ok(Loaded { tokenizer, vocab, merges, clean_up })
     }
 
@@ -249,11 +257,10 @@ fn bos_eos_template(
     let single = format!("{}$A:0{}", before(0), after(0));
     // The pair is no concern of a single text, but the library checks it as well.
     let pair = format!("{single} {}$B:1{}", before(1), after(1));
-    let ids: Vec<(String, u32)> = [bos, eos]
-        .into_iter()
-        .flatten()
-        .filter_map(|t| tokenizer.token_to_id(t).map(|id| (t.to_owned(), id)))
-        .collect();
+    let unknown = || specials.text("unk_token").and_then(|t| tokenizer.token_to_id(t));
+    let id = |token: &str| tokenizer.token_to_id(token).or_else(unknown);
+    let ids: Vec<(String, u32)> =
+        [bos, eos].into_iter().flatten().filter_map(|t| id(t).map(|id| (t.to_owned(), id))).collect();
     let part = |source: tokenizers::Error| E::Part { part: "post_processor", source };
     TemplateProcessing::builder()
         .try_single(single)

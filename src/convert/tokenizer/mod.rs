@@ -16,9 +16,8 @@ mod json;
 mod known;
 mod load;
 mod pre;
+mod slow;
 mod special;
-#[cfg(test)]
-mod tests;
 mod vocab;
 
 use serde_json::{Map, Value};
@@ -139,3 +138,6 @@ fn write_code_llama(files: &TokenizerFiles<'_>, out: &mut Metadata) -> Result<()
     special.set_default("eot", 32010);
     special.write(out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(super) fn recognise(tokenizer: &Tokenizer) -> Result<&'static str, E> {
     let hash = hash(encoding.get_ids());
     match HASHES.binary_search_by_key(&hash.as_str(), |(h, _)| h) {
         Ok(at) => Ok(HASHES[at].1),
-        Err(_) => Err(E::UnknownPreTokenizer { hash, nearest: Vec::new() }),
+        Err(_) => Err(E::UnknownPreTokenizer { hash }),
     }
 }
 

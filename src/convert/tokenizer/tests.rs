@@ -87,7 +87,9 @@ impl Folder {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         };
-        put("tokenizer.json", self.tokenizer.to_string().as_bytes());
+        if !self.tokenizer.is_null() {
+            put("tokenizer.json", self.tokenizer.to_string().as_bytes());
+        }
         put("tokenizer_config.json", self.config.to_string().as_bytes());
         put("config.json", self.hparams.to_string().as_bytes());
         for (name, text) in &self.files {
@@ -331,6 +333,27 @@ fn transformers_adds_what_the_configuration_lists() {
     let expected = strings(&["a", "b", "ab", "Ġ", "<s>", "</s>", "<think>", "<new>"]);
     assert_eq!(out.get("tokenizer.ggml.tokens"), Some(&expected));
     assert_eq!(out.get("tokenizer.ggml.token_type"), Some(&vec![1i32, 1, 1, 1, 3, 3, 4, 3].into()));
+}
+
+#[test]
+fn older_files_make_a_tokenizer() {
+    let folder = |class: &str| {
+        Folder::new()
+            .tokenizer(|t| *t = Json::Null)
+            .config("tokenizer_class", json!(class))
+            .hparam("bos_token_id", json!(4))
+            .file("vocab.json", json!({"a": 0, "b": 1, "ab": 2, "Ġ": 3}).to_string())
+            .file("merges.txt", "#version: 0.2\na b\n")
+    };
+    let out = folder("GPT2Tokenizer").write().unwrap();
+    let expected = strings(&["a", "b", "ab", "Ġ", "<s>", "</s>", "<|endoftext|>", "[PAD7]"]);
+    assert_eq!(out.get("tokenizer.ggml.tokens"), Some(&expected));
+    assert_eq!(out.get("tokenizer.ggml.merges"), Some(&strings(&["a b"])));
+    folder("Qwen2Tokenizer").check(&[("bos_token_id", Value::U32(4))]);
+    folder("GPT2Tokenizer")
+        .file("merges.txt", "#version: 0.2\na b c\n")
+        .check_error(&["merges.txt", "a b c"]);
+    folder("LlamaTokenizerFast").check_error(&["there is no `tokenizer.json`"]);
 }
 
 #[test]
