@@ -7,7 +7,7 @@
 //! best scale and minimum for them follow by weighted least squares. A candidate wins if its error is less, and the
 //! next ones are then tried from the minimum that it found: that dependence is part of the result.
 
-use super::lanes::{Lanes, ROUNDABLE, TILE, nearest_int, nearest_within, round_within};
+use super::lanes::{Lanes, ROUNDABLE, TILE, nearest_int, nearest_within, round_within, select};
 
 /// Which candidates are tried.
 pub(super) struct Grid {
@@ -96,20 +96,21 @@ pub(super) fn search<const N: usize, const LEN: usize, const ABSOLUTE: bool>(
             let (l, l2, xl) = (sums.l[lane], sums.l2[lane], sums.xl[lane]);
             let (w, x) = (sum_w[lane], sum_x[lane]);
             let d = w * l2 - l * l;
-            let min = (l2 * x - l * xl) / d;
-            let positive = min > 0.0;
-            this_scale[lane] = if positive { xl / l2 } else { (w * xl - x * l) / d };
-            this_min[lane] = if positive { 0.0 } else { min };
+            let (scale, min) = ((w * xl - x * l) / d, (l2 * x - l * xl) / d);
+            let through_zero = xl / l2;
+            this_scale[lane] = select(min > 0.0, through_zero, scale);
+            this_min[lane] = select(min > 0.0, 0.0, min);
         }
         let error = blocks.error::<ABSOLUTE>(&codes, &this_scale, &this_min);
+        let old = Fit { scale, min, code_scale, code_min };
         for lane in 0..N {
             let d = sum_w[lane] * sums.l2[lane] - sums.l[lane] * sums.l[lane];
             let better = (d > 0.0) & (error[lane] < best[lane]);
-            best[lane] = if better { error[lane] } else { best[lane] };
-            scale[lane] = if better { this_scale[lane] } else { scale[lane] };
-            code_scale[lane] = if better { inverse[lane] } else { code_scale[lane] };
-            code_min[lane] = if better { min[lane] } else { code_min[lane] };
-            min[lane] = if better { this_min[lane] } else { min[lane] };
+            best[lane] = select(better, error[lane], best[lane]);
+            scale[lane] = select(better, this_scale[lane], old.scale[lane]);
+            code_scale[lane] = select(better, inverse[lane], old.code_scale[lane]);
+            code_min[lane] = select(better, old.min[lane], old.code_min[lane]);
+            min[lane] = select(better, this_min[lane], old.min[lane]);
         }
     }
     for lane in 0..N {

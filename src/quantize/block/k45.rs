@@ -12,7 +12,7 @@ pub(super) const BLOCK: usize = 32;
 pub(super) const BLOCKS: usize = SUPER_BLOCK / BLOCK;
 
 /// Blocks searched at once.
-const LANES: usize = 16;
+const LANES: usize = 32;
 
 /// Values searched at once.
 pub(super) const BATCH: usize = LANES * BLOCK;

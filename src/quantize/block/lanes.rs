@@ -52,3 +52,13 @@ pub(super) fn transpose<const N: usize, const LEN: usize>(x: &[f32], out: &mut [
         }
     }
 }
+
+/// `yes` or `no`, both computed: an `if` may become a branch, and a loop with a branch no vectors.
+///
+/// The result should not replace `no` in memory, or it becomes a masked store, which takes a dozen cycles on AMD's
+/// processors: read from a copy.
+#[inline(always)]
+pub(super) fn select(condition: bool, yes: f32, no: f32) -> f32 {
+    let mask = u32::from(condition).wrapping_neg();
+    f32::from_bits((yes.to_bits() & mask) | (no.to_bits() & !mask))
+}

@@ -5,7 +5,7 @@
 //! Codes start from the scale that puts the largest value on -4. Then, up to five times over, each code in turn is
 //! chosen anew against the best scale for all the others, and kept if the whole block is explained better.
 
-use super::lanes::{Lanes, nearest_within};
+use super::lanes::{Lanes, nearest_within, select};
 use super::symmetric::EMPTY;
 
 /// The largest magnitude of a code.
@@ -38,8 +38,8 @@ pub(super) fn search<const N: usize, const LEN: usize>(x: &[Lanes<N>; LEN]) -> F
         for lane in 0..N {
             let ax = x[lane].abs();
             let larger = ax > amax[lane];
-            amax[lane] = if larger { ax } else { amax[lane] };
-            max[lane] = if larger { x[lane] } else { max[lane] };
+            amax[lane] = select(larger, ax, amax[lane]);
+            max[lane] = select(larger, x[lane], max[lane]);
         }
     }
     let mut inverse = [0.0; N];
@@ -61,7 +61,7 @@ pub(super) fn search<const N: usize, const LEN: usize>(x: &[Lanes<N>; LEN]) -> F
     }
     for _ in 0..SWEEPS {
         // A block without a change would not change in a further sweep either, so all can go on until all are done.
-        let mut changed = [0.0_f32; N];
+        let mut changed = [0_u32; N];
         for (x, codes) in x.iter().zip(&mut codes) {
             for lane in 0..N {
                 let (x, l) = (x[lane], codes[lane]);
@@ -76,13 +76,14 @@ pub(super) fn search<const N: usize, const LEN: usize>(x: &[Lanes<N>; LEN]) -> F
                     & (new != l)
                     & (new_l2 > 0.0)
                     & (new_lx * new_lx * l2 > lx * lx * new_l2);
-                codes[lane] = if better { new } else { l };
-                sum_lx[lane] = if better { new_lx } else { lx };
-                sum_l2[lane] = if better { new_l2 } else { l2 };
-                changed[lane] = if better { 1.0 } else { changed[lane] };
+                // Not a `select`, which would become a masked store.
+                codes[lane] = l + select(better, new - l, 0.0);
+                sum_lx[lane] = select(better, new_lx, lx);
+                sum_l2[lane] = select(better, new_l2, l2);
+                changed[lane] |= u32::from(better);
             }
         }
-        if changed == [0.0; N] {
+        if changed == [0; N] {
             break;
         }
     }
@@ -91,7 +92,7 @@ pub(super) fn search<const N: usize, const LEN: usize>(x: &[Lanes<N>; LEN]) -> F
         let fits = (amax[lane] >= EMPTY) & (sum_l2[lane] > 0.0);
         scale[lane] = if fits { sum_lx[lane] / sum_l2[lane] } else { 0.0 };
         for codes in &mut codes {
-            codes[lane] = if amax[lane] < EMPTY { -HALF } else { codes[lane] };
+            codes[lane] = select(amax[lane] < EMPTY, -HALF, codes[lane]);
         }
     }
     Fit { scale, codes }

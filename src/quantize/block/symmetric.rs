@@ -5,7 +5,7 @@
 //! The value largest in magnitude is first put on `-half`, then a little beside it; the codes that this gives fix the
 //! best scale by weighted least squares, and the candidate that explains most wins.
 
-use super::lanes::{Lanes, TILE, nearest_int, nearest_within, round_within};
+use super::lanes::{Lanes, TILE, nearest_int, nearest_within, round_within, select};
 
 /// A block with nothing larger than this counts as empty (`GROUP_MAX_EPS`).
 pub(super) const EMPTY: f32 = 1e-15;
@@ -80,12 +80,16 @@ pub(super) fn search<const N: usize, const LEN: usize>(
             inverse[lane] = beside / max[lane];
         }
         let (sum_lx, sum_l2) = blocks.sums(&inverse);
+        let (old_scale, old_code_scale) = (scale, code_scale);
         for lane in 0..N {
             let (lx, l2) = (sum_lx[lane], sum_l2[lane]);
             let better = (l2 > 0.0) & (lx * lx > best[lane] * l2);
-            scale[lane] = if better { lx / l2 } else { scale[lane] };
-            best[lane] = if better { scale[lane] * lx } else { best[lane] };
-            code_scale[lane] = if better { inverse[lane] } else { code_scale[lane] };
+            // Divided in any case: a division under a condition would keep the loop from becoming vectors.
+            let quotient = lx / l2;
+            let gain = quotient * lx;
+            scale[lane] = select(better, quotient, old_scale[lane]);
+            best[lane] = select(better, gain, best[lane]);
+            code_scale[lane] = select(better, inverse[lane], old_code_scale[lane]);
         }
     }
     for lane in 0..N {
