@@ -31,6 +31,10 @@ pub(super) struct Fit<const N: usize> {
 }
 
 impl<const N: usize> Fit<N> {
+    /// That of blocks without a range.
+    pub(super) const EMPTY: Self =
+        Self { scale: [0.0; N], min: [0.0; N], code_scale: [0.0; N], code_min: [0.0; N] };
+
     /// The code of a value of this block, as the search had it.
     pub(super) fn code(&self, lane: usize, x: f32, top: i32) -> u8 {
         nearest_int(self.code_scale[lane] * (x - self.code_min[lane])).min(top).max(0) as u8

@@ -16,6 +16,7 @@ mod half;
 mod k45;
 mod lanes;
 mod legacy;
+mod positive;
 mod q2_k;
 mod q3_k;
 mod q4_k;
@@ -25,6 +26,7 @@ mod refined;
 mod super_block;
 mod symmetric;
 mod validate;
+mod weighted;
 
 use crate::gguf::GgmlType;
 pub use validate::{first_non_finite, validate};
@@ -37,8 +39,8 @@ pub fn supports(ty: GgmlType) -> bool {
 
 /// Whether [`quantize`] can write this type with an importance matrix, too.
 pub fn supports_importance(ty: GgmlType) -> bool {
-    use GgmlType::{BF16, F16, F32, Q8_0};
-    matches!(ty, F32 | F16 | BF16 | Q8_0)
+    use GgmlType::{BF16, F16, F32, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_0};
+    matches!(ty, F32 | F16 | BF16 | Q8_0 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K)
 }
 
 /// Whether the reference refuses to write this type without an importance matrix
@@ -71,11 +73,26 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
         GgmlType::Q5_0 if importance.is_none() => legacy::quantize_q5_0(x, out),
         GgmlType::Q5_1 if importance.is_none() => legacy::quantize_q5_1(x, out),
         GgmlType::Q8_0 => legacy::quantize_q8_0(x, out),
-        GgmlType::Q2_K if importance.is_none() => q2_k::quantize_q2_k(x, out),
-        GgmlType::Q3_K if importance.is_none() => q3_k::quantize_q3_k(x, out),
-        GgmlType::Q4_K if importance.is_none() => q4_k::quantize_q4_k(x, out),
-        GgmlType::Q5_K if importance.is_none() => q5_k::quantize_q5_k(x, out),
-        GgmlType::Q6_K if importance.is_none() => q6_k::quantize_q6_k(x, out),
+        GgmlType::Q2_K => match importance {
+            Some(importance) => q2_k::quantize_q2_k_weighted(x, importance, out),
+            None => q2_k::quantize_q2_k(x, out),
+        },
+        GgmlType::Q3_K => match importance {
+            Some(importance) => q3_k::quantize_q3_k_weighted(x, importance, out),
+            None => q3_k::quantize_q3_k(x, out),
+        },
+        GgmlType::Q4_K => match importance {
+            Some(importance) => q4_k::quantize_q4_k_weighted(x, importance, out),
+            None => q4_k::quantize_q4_k(x, out),
+        },
+        GgmlType::Q5_K => match importance {
+            Some(importance) => q5_k::quantize_q5_k_weighted(x, importance, out),
+            None => q5_k::quantize_q5_k(x, out),
+        },
+        GgmlType::Q6_K => match importance {
+            Some(importance) => q6_k::quantize_q6_k_weighted(x, importance, out),
+            None => q6_k::quantize_q6_k(x, out),
+        },
         _ => panic!("{ty} cannot be written"),
     }
 }
@@ -96,5 +113,7 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
     decoder(bytes, out);
 }
 
+#[cfg(test)]
+mod k_tests;
 #[cfg(test)]
 mod testing;

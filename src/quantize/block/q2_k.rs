@@ -6,7 +6,9 @@
 use super::affine::{self, Fit, Grid};
 use super::half::{f16_to_f32, f32_to_f16};
 use super::lanes::{nearest_int, transpose};
+use super::positive;
 use super::super_block::{SUPER_BLOCK, encode_affine, pack_crumbs, whole_batch};
+use super::weighted::{Batch, SUPERS, weigh};
 use crate::quantize::simd::multiversion;
 
 /// Bytes of a super-block.
@@ -27,9 +29,20 @@ const BATCH: usize = LANES * BLOCK;
 /// The reference's candidates for this type.
 const GRID: Grid = Grid { top: 3.0, start: -0.5, step: 0.1, steps: 15 };
 
+/// The same for importance.
+const WEIGHTED_GRID: Grid = Grid { top: 3.0, start: -0.9, step: 0.05, steps: 36 };
+
+/// Searches that a batch by importance takes.
+const GROUPS: usize = SUPERS * BLOCKS / LANES;
+
 multiversion! {
     /// Quantizes whole super-blocks of 256 values (`quantize_row_q2_K_ref`).
     pub(super) fn quantize_q2_k(x: &[f32], out: &mut [u8]) = quantize;
+}
+
+multiversion! {
+    /// Quantizes whole rows by importance, one weight a column (`quantize_q2_K`).
+    pub(super) fn quantize_q2_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = quantize_weighted;
 }
 
 #[inline(always)]
@@ -105,4 +118,54 @@ fn write(
         }
     }
     pack_crumbs(&codes, &mut out[16..80]);
+}
+
+#[inline(always)]
+fn quantize_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) {
+    let mut batch = Batch::EMPTY;
+    for (n, (x, out)) in x.chunks(SUPERS * SUPER_BLOCK).zip(out.chunks_mut(SUPERS * BYTES)).enumerate() {
+        batch.fill(x, n * SUPERS, importance);
+        let (fits, scales, mins) = search_weighted(&batch);
+        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
+            let (s, m) = (scales.codes(i), mins.codes(i));
+            let mut fours = [0; BLOCKS];
+            for j in 0..BLOCKS {
+                fours[j] = s[j] | m[j] << 4;
+            }
+            let d = (f32_to_f16(scales.scale[i]), f32_to_f16(mins.scale[i]));
+            let lane = i * BLOCKS;
+            write(x, &fits[lane / LANES], lane % LANES, d, &fours, out);
+        }
+    }
+}
+
+type Scales = positive::Fit<SUPERS, BLOCKS>;
+
+/// Searches the blocks of a batch by squared differences, then the scales and minima of each super-block.
+#[inline(always)]
+fn search_weighted(batch: &Batch) -> ([Fit<LANES>; GROUPS], Scales, Scales) {
+    let mut fits = [const { Fit::EMPTY }; GROUPS];
+    let (mut scales, mut mins, mut sums) =
+        ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
+    let (xs, importances) = (batch.x.as_chunks::<BATCH>().0, batch.importance.as_chunks::<BATCH>().0);
+    for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
+        let (mut t, mut weights) = ([[0.0; LANES]; BLOCK], [[0.0; LANES]; BLOCK]);
+        transpose(x, &mut t);
+        transpose(importance, &mut weights);
+        let first = group * LANES / BLOCKS;
+        let mut sigma2 = [0.0; LANES];
+        for (lane, sigma2) in sigma2.iter_mut().enumerate() {
+            *sigma2 = batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
+        }
+        let sum = weigh(&t, &mut weights, &sigma2);
+        let fit = affine::search::<LANES, BLOCK, false>(&t, &weights, &WEIGHTED_GRID);
+        for (lane, &sum) in sum.iter().enumerate() {
+            let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
+            scales[block][sup] = fit.scale[lane];
+            mins[block][sup] = fit.min[lane];
+            sums[block][sup] = sum;
+        }
+        fits[group] = fit;
+    }
+    (fits, positive::search(&scales, &sums, 15.0), positive::search(&mins, &sums, 15.0))
 }

@@ -6,6 +6,8 @@ use super::half::{f16_to_f32, f32_to_f16};
 use super::lanes::{nearest_int, transpose};
 use super::refined::{self, Fit};
 use super::super_block::{SUPER_BLOCK, encode_symmetric, pack_crumbs, whole_batch};
+use super::symmetric;
+use super::weighted::{Batch, SUPERS, weigh};
 use crate::quantize::simd::multiversion;
 
 /// Bytes of a super-block.
@@ -26,6 +28,11 @@ const BATCH: usize = LANES * BLOCK;
 multiversion! {
     /// Quantizes whole super-blocks of 256 values (`quantize_row_q3_K_ref`).
     pub(super) fn quantize_q3_k(x: &[f32], out: &mut [u8]) = quantize;
+}
+
+multiversion! {
+    /// Quantizes whole rows by importance, one weight a column (`quantize_q3_K`).
+    pub(super) fn quantize_q3_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = quantize_weighted;
 }
 
 #[inline(always)]
@@ -100,4 +107,66 @@ fn write(d: u16, sixes: &[u8; BLOCKS], codes: &[u8; SUPER_BLOCK], out: &mut [u8]
             sixes[j] >> 4 | sixes[j + 4] >> 4 << 2 | sixes[j + 8] >> 4 << 4 | sixes[j + 12] >> 4 << 6;
     }
     tail[12..].copy_from_slice(&d.to_le_bytes());
+}
+
+/// Blocks searched at once by importance, and how often that goes into a batch.
+const WEIGHTED_LANES: usize = 32;
+const GROUPS: usize = SUPERS * BLOCKS / WEIGHTED_LANES;
+
+#[inline(always)]
+fn quantize_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) {
+    let mut batch = Batch::EMPTY;
+    for (n, (x, out)) in x.chunks(SUPERS * SUPER_BLOCK).zip(out.chunks_mut(SUPERS * BYTES)).enumerate() {
+        batch.fill(x, n * SUPERS, importance);
+        let (fits, scales) = search_weighted(&batch);
+        let over = symmetric::search(&scales.0, &scales.1, 32.0);
+        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
+            let d = f32_to_f16(over.scale[i]);
+            let (mut sixes, mut codes) = ([0; BLOCKS], [0; SUPER_BLOCK]);
+            for (j, (x, codes)) in x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).enumerate() {
+                sixes[j] = over.code(i, scales.0[j][i], 32);
+                let scale = f16_to_f32(d) * (f32::from(sixes[j]) - 32.0);
+                if scale == 0.0 {
+                    let lane = i * BLOCKS + j;
+                    for (code, &x) in codes.iter_mut().zip(x) {
+                        *code = fits[lane / WEIGHTED_LANES].code(lane % WEIGHTED_LANES, x, 4);
+                    }
+                } else {
+                    encode_symmetric(x, scale, 4, codes);
+                }
+            }
+            write(d, &sixes, &codes, out);
+        }
+    }
+}
+
+/// The scales of each super-block's blocks, and their weights.
+type Scales = ([[f32; SUPERS]; BLOCKS], [[f32; SUPERS]; BLOCKS]);
+
+/// Searches the blocks of a batch.
+#[inline(always)]
+fn search_weighted(batch: &Batch) -> ([symmetric::Fit<WEIGHTED_LANES>; GROUPS], Scales) {
+    const VALUES: usize = WEIGHTED_LANES * BLOCK;
+    let mut fits = [const { symmetric::Fit::EMPTY }; GROUPS];
+    let (mut scales, mut sums) = ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
+    let (xs, importances) = (batch.x.as_chunks::<VALUES>().0, batch.importance.as_chunks::<VALUES>().0);
+    for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
+        let (mut t, mut weights) = ([[0.0; WEIGHTED_LANES]; BLOCK], [[0.0; WEIGHTED_LANES]; BLOCK]);
+        transpose(x, &mut t);
+        transpose(importance, &mut weights);
+        let first = group * WEIGHTED_LANES / BLOCKS;
+        let mut sigma2 = [0.0; WEIGHTED_LANES];
+        for (lane, sigma2) in sigma2.iter_mut().enumerate() {
+            *sigma2 = 2.0 * batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
+        }
+        let sum = weigh(&t, &mut weights, &sigma2);
+        let fit = symmetric::search(&t, &weights, 4.0);
+        for (lane, &sum) in sum.iter().enumerate() {
+            let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
+            scales[block][sup] = fit.scale[lane];
+            sums[block][sup] = sum;
+        }
+        fits[group] = fit;
+    }
+    (fits, (scales, sums))
 }

@@ -6,6 +6,7 @@
 use super::affine::Grid;
 use super::k45::{self, BATCH};
 use super::super_block::{SUPER_BLOCK, whole_batch};
+use super::weighted::{Batch, SUPERS};
 use crate::quantize::simd::multiversion;
 
 /// Bytes of a super-block.
@@ -14,9 +15,17 @@ const BYTES: usize = 144;
 /// The reference's candidates for this type.
 const GRID: Grid = Grid { top: 15.0, start: -1.0, step: 0.1, steps: 20 };
 
+/// The same for importance.
+const WEIGHTED_GRID: Grid = Grid { top: 15.0, start: -0.9, step: 0.05, steps: 36 };
+
 multiversion! {
     /// Quantizes whole super-blocks of 256 values (`quantize_row_q4_K_ref`).
     pub(super) fn quantize_q4_k(x: &[f32], out: &mut [u8]) = quantize;
+}
+
+multiversion! {
+    /// Quantizes whole rows by importance, one weight a column (`quantize_q4_K`).
+    pub(super) fn quantize_q4_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = quantize_weighted;
 }
 
 #[inline(always)]
@@ -29,6 +38,21 @@ fn quantize(x: &[f32], out: &mut [u8]) {
             let mut codes = [0; SUPER_BLOCK];
             let (head, nibbles) = out.split_at_mut(16);
             k45::encode(x, &fit, i, 15, head, &mut codes);
+            pack_nibbles(&codes, nibbles);
+        }
+    }
+}
+
+#[inline(always)]
+fn quantize_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) {
+    let mut batch = Batch::EMPTY;
+    for (n, (x, out)) in x.chunks(SUPERS * SUPER_BLOCK).zip(out.chunks_mut(SUPERS * BYTES)).enumerate() {
+        batch.fill(x, n * SUPERS, importance);
+        let found = k45::search_weighted(&batch, &WEIGHTED_GRID);
+        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
+            let mut codes = [0; SUPER_BLOCK];
+            let (head, nibbles) = out.split_at_mut(16);
+            k45::encode_weighted(x, &found, i, 15, head, &mut codes);
             pack_nibbles(&codes, nibbles);
         }
     }

@@ -29,6 +29,11 @@ multiversion! {
     pub(super) fn quantize_q6_k(x: &[f32], out: &mut [u8]) = quantize;
 }
 
+multiversion! {
+    /// Quantizes whole rows by importance, one weight a column (`quantize_q6_K`).
+    pub(super) fn quantize_q6_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = quantize_weighted;
+}
+
 #[inline(always)]
 fn quantize(x: &[f32], out: &mut [u8]) {
     let mut padded = [0.0; BATCH];
@@ -51,6 +56,28 @@ fn search(x: &[f32; BATCH]) -> Fit<LANES> {
         *w *= *w;
     }
     symmetric::search(&t, &weights, 32.0)
+}
+
+#[inline(always)]
+fn quantize_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) {
+    const SUPERS: usize = BATCH / SUPER_BLOCK;
+    let columns = importance.len() / SUPER_BLOCK;
+    let mut padded = [0.0; BATCH];
+    for (n, (x, out)) in x.chunks(BATCH).zip(out.chunks_mut(SUPERS * BYTES)).enumerate() {
+        let x = whole_batch(x, &mut padded);
+        let mut batch = [0.0; BATCH];
+        for (i, out) in batch.chunks_exact_mut(SUPER_BLOCK).enumerate() {
+            let column = (n * SUPERS + i) % columns;
+            out.copy_from_slice(&importance[column * SUPER_BLOCK..(column + 1) * SUPER_BLOCK]);
+        }
+        let (mut t, mut weights) = ([[0.0; LANES]; BLOCK], [[0.0; LANES]; BLOCK]);
+        transpose(x, &mut t);
+        transpose(&batch, &mut weights);
+        let fit = symmetric::search(&t, &weights, 32.0);
+        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
+            encode(x, &fit, i, out);
+        }
+    }
 }
 
 #[inline(always)]

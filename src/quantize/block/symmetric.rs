@@ -21,6 +21,9 @@ pub(super) struct Fit<const N: usize> {
 }
 
 impl<const N: usize> Fit<N> {
+    /// That of empty blocks.
+    pub(super) const EMPTY: Self = Self { scale: [0.0; N], code_scale: [0.0; N], empty: [1.0; N] };
+
     /// The code of a value of this block as the search had it, from 0. Those of an empty block are all 0, which
     /// stands for `-half`.
     pub(super) fn code(&self, lane: usize, x: f32, half: i32) -> u8 {
