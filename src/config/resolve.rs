@@ -82,6 +82,8 @@ impl Resolve<'_> {
         let mut resolved = Vec::new();
         // The methods that the file names, before the command line replaces them.
         let mut listed = Vec::new();
+        // Exclusions are compared with what the file says only where all of that could be read.
+        let mut whole = defaults_clean && models.as_ref().is_some_and(|models| models.clean);
         for model in models.map(|models| models.value.0).unwrap_or_default() {
             let (place, clean) = (model.place, model.clean && defaults_clean);
             if let Some((model, methods)) = self.model(model, &defaults, &defaults_unbuilt) {
@@ -90,9 +92,13 @@ impl Resolve<'_> {
                 }
                 resolved.push(model);
                 listed.push(methods);
+            } else {
+                whole = false;
             }
         }
-        self.exclude(exclude, &mut resolved, listed);
+        if whole {
+            self.exclude(exclude, &mut resolved, listed);
+        }
         self.refuse_collisions(&resolved);
         Config { llama_cpp, models: resolved, unbuilt }
     }
@@ -390,10 +396,7 @@ impl Resolve<'_> {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "write it as the model's own entry does".to_owned(),
                 };
-                // With no models at all, something worse was reported.
-                if !models.is_empty() {
-                    self.report(problem.hint(hint));
-                }
+                self.report(problem.hint(hint));
                 continue;
             }
             let mut found = false;

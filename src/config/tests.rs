@@ -524,6 +524,18 @@ fn exclusions() {
 }
 
 #[test]
+fn exclusions_of_what_could_not_be_read_are_not_complained_of() {
+    check(
+        "version: 1\nmodels: [{ source: a/b, methods: [Q8_0, Q4KM] }]\nexclude: [{ source: a/b, method: Q4_K_M }]\n",
+        &["2:41: unknown method `Q4KM`; did you mean `Q4_K_M`?"],
+    );
+    check(
+        "version: 1\nmodels: [{ source: a/b/c, methods: [Q8_0] }]\nexclude: [{ source: x/y, method: Q8_0 }]\n",
+        &["2:20: `a/b/c` is not of the form `owner/name`; for a folder, write `./a/b/c`"],
+    );
+}
+
+#[test]
 fn aliases_and_merge_keys_work_and_are_pointed_at() {
     let config =
         good("version: 1\nmodels:\n  - &m { source: a/b, methods: [Q8_0] }\n  - { <<: *m, name: c }\n");
