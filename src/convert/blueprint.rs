@@ -10,7 +10,7 @@ pub enum OutType {
     F16,
     BF16,
     Q8_0,
-    /// The type of the first tensor with two or more dimensions.
+    /// The type of the first tensor of two or more dimensions that has a 16-bit type, else F16.
     Auto,
 }
 
