@@ -1,0 +1,50 @@
+# Recipes by group; `just` lists them.
+
+[private]
+default:
+    @just --list
+
+# What CI runs
+[group('check')]
+check:
+    .ci/run
+
+# Format everything
+[group('check')]
+fmt:
+    cargo fmt
+
+# Licences, sources and bans of the dependency tree (needs cargo-deny)
+[group('check')]
+deny:
+    cargo deny check
+
+# The tests: nothing but Rust and a C compiler
+[group('test')]
+test:
+    cargo test
+
+# Rewrite what is generated: schemas, the CLI reference, the lists of codes
+[group('update')]
+update:
+    JAMPH_UPDATE=1 cargo test
+
+# Record the reference's hashes anew; REF is a prepared reference (see scripts/record-parity)
+[group('parity')]
+record-parity ref:
+    REF={{ref}} scripts/record-parity
+
+# SmolLM2-135M through the whole ladder, against the recorded hashes (needs Python for the download)
+[group('parity')]
+real:
+    scripts/real
+
+# This program and the reference side by side; writes docs/benchmarks.md
+[group('bench')]
+bench-reference ref models:
+    REF={{ref}} scripts/bench-reference {{models}}
+
+# The kernels by themselves
+[group('bench')]
+bench *args:
+    cargo bench --bench kernels -- {{args}}
