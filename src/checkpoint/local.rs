@@ -40,30 +40,55 @@ impl Checkpoint {
             });
         }
 
-        let (mut tensors, mut by_name, mut files) = (Vec::new(), HashMap::new(), Vec::new());
-        for (shard, name) in shards.iter().enumerate() {
-            let path = folder.join(name);
-            let (file, header) = open_shard(&path)?;
+        let (mut headers, mut files) = (Vec::new(), Vec::new());
+        for name in shards {
+            let (file, header) = open_shard(&folder.join(&name))?;
+            headers.push((name, header));
+            files.push(file);
+        }
+        let checkpoint = Checkpoint { files, ..Self::from_headers(folder, headers)? };
+        if let Some(index) = indexed {
+            check_index(folder, &index, &checkpoint.by_name)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// A checkpoint of which only the small files and the shards' headers are here: enough for a blueprint. Shards in
+    /// the order in which the reference reads them.
+    ///
+    /// # Errors
+    /// A tensor that is in two shards.
+    pub fn from_headers(folder: &Path, shards: Vec<(String, ShardHeader)>) -> Result<Self, E> {
+        let (mut names, mut tensors, mut by_name) = (Vec::new(), Vec::new(), HashMap::new());
+        for (shard, (name, header)) in shards.into_iter().enumerate() {
             for entry in header.tensors {
                 if by_name.insert(entry.name.clone(), tensors.len()).is_some() {
                     return Err(E::Duplicate { folder: folder.to_owned(), name: entry.name });
                 }
                 tensors.push(SourceTensor { shard, entry });
             }
-            files.push(file);
-        }
-        if let Some(index) = indexed {
-            check_index(folder, &index, &by_name)?;
+            names.push(name);
         }
         Ok(Checkpoint {
             name: folder_name(folder),
             folder: folder.to_owned(),
             origin: Origin::default(),
-            shards,
+            shards: names,
             tensors,
             by_name,
-            files,
+            files: Vec::new(),
         })
+    }
+
+    /// Opens one safetensors file as if it were all.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_shard_alone(path: &Path) -> Result<Self, E> {
+        let (file, header) = open_shard(path)?;
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(Checkpoint { files: vec![file], ..Self::from_headers(&folder, vec![(name, header)])? })
     }
 
     /// A small file of the folder (configuration, tokenizer, card), or `None` where there is none.
@@ -93,7 +118,8 @@ impl Checkpoint {
     /// # Errors
     /// The shard's path and the system's error; a file that became shorter ends early.
     pub fn read(&self, shard: usize, offset: u64, buf: &mut [u8]) -> Result<(), E> {
-        read_exact_at(&self.files[shard], buf, offset)
+        let file = self.files.get(shard).ok_or_else(|| io::ErrorKind::NotFound.into());
+        file.and_then(|file| read_exact_at(file, buf, offset))
             .map_err(|source| E::Io { path: self.folder.join(&self.shards[shard]), source })
     }
 
@@ -197,4 +223,85 @@ pub(super) fn read_exact_at(file: &File, mut buf: &mut [u8], mut offset: u64) ->
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A safetensors file with tensors of two f32 each.
+    fn shard(names: &[&str]) -> Vec<u8> {
+        let entries: serde_json::Map<String, serde_json::Value> = names
+            .iter()
+            .enumerate()
+            .map(|(i, n)| {
+                let offsets = [8 * i, 8 * i + 8];
+                ((*n).to_owned(), serde_json::json!({"dtype": "F32", "shape": [2], "data_offsets": offsets}))
+            })
+            .collect();
+        let json = serde_json::to_vec(&entries).unwrap();
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(json);
+        bytes.extend((0..8 * names.len()).map(|i| i as u8));
+        bytes
+    }
+
+    #[track_caller]
+    fn check(files: &[(&str, Vec<u8>)], expected: Result<&[&str], &str>) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        match (Checkpoint::open(folder.path()), expected) {
+            (Ok(c), Ok(names)) => {
+                let found: Vec<&str> = c.tensors.iter().map(|t| t.entry.name.as_str()).collect();
+                assert_eq!(found, names);
+                for t in &c.tensors {
+                    let mut buf = [0; 8];
+                    c.read(t.shard, t.entry.range.start, &mut buf).unwrap();
+                    assert_eq!(buf[1], buf[0] + 1);
+                }
+            }
+            (Err(e), Err(part)) => {
+                let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+                assert!(format!("{e}: {cause}").contains(part), "{e}: {cause}");
+            }
+            (found, _) => panic!("{found:?}"),
+        }
+    }
+
+    #[test]
+    fn folders_of_every_shape() {
+        let index = |map: &str| format!(r#"{{"weight_map":{{{map}}}}}"#).into_bytes();
+        let (one, two) = (shard(&["b", "a"]), shard(&["c"]));
+        check(&[("model.safetensors", one.clone())], Ok(&["b", "a"]));
+        // Without an index, every file that starts with `model` is a shard.
+        let shards = [("model-2.safetensors", two.clone()), ("model-1.safetensors", one.clone())];
+        check(&[&shards[..], &[("x.safetensors", two.clone())]].concat(), Ok(&["b", "a", "c"]));
+        // With one, what it names and nothing else.
+        let named = index(r#""a":"y.safetensors","b":"y.safetensors""#);
+        check(&[("y.safetensors", one.clone()), ("model.safetensors", two), (INDEX, named)], Ok(&["b", "a"]));
+        let missing = index(r#""a":"y.safetensors","b":"y.safetensors","z":"y.safetensors""#);
+        check(&[("y.safetensors", one.clone()), (INDEX, missing)], Err("no shard has: z (y.safetensors)"));
+        let short = index(r#""a":"y.safetensors""#);
+        check(&[("y.safetensors", one.clone()), (INDEX, short.clone())], Err("does not name: b"));
+        check(&[(INDEX, short)], Err("cannot read"));
+        check(&[(INDEX, index(r#""a":"../y.safetensors""#))], Err("leaves the checkpoint's folder"));
+        let twice = [("model-1.safetensors", one.clone()), ("model-2.safetensors", one.clone())];
+        check(&twice, Err("in two shards"));
+        check(&[("model.safetensors", one[..one.len() - 1].to_vec())], Err("truncated"));
+        check(&[("model.safetensors", one[..20].to_vec())], Err("too short"));
+        check(&[("pytorch_model.bin", vec![])], Err("pickle"));
+        check(&[("config.json", vec![])], Err("no safetensors weights"));
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_ends_early() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        fs::write(&path, shard(&["a"])).unwrap();
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        fs::write(&path, b"").unwrap();
+        assert!(matches!(checkpoint.read(0, 0, &mut [0; 8]), Err(E::Io { .. })));
+    }
 }
