@@ -52,6 +52,7 @@ codes! {
     Progressed = "CLI-005", Info, "How far a piece of long work has come.";
     ConfigRead = "CFG-001", Info, "A models.yaml was read and is valid.";
     ConfigProblem = "CFG-002", Error, "A models.yaml is wrong at the place that the line names.";
+    NotBuilt = "CFG-003", Warning, "A models.yaml asks for something that this version does not do.";
     JobPlanned = "PLN-001", Info, "A job was planned: model, methods, exact sizes.";
     JobUpToDate = "PLN-002", Info, "An output is there and matches its recipe; it is kept.";
     SpaceChecked = "PLN-003", Detail, "Free disk and memory were compared with what the job needs.";

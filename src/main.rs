@@ -1,3 +1,5 @@
 //! The program `jamph-quantizer`: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    jamph_quantizer::cli::main()
+}

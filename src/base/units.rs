@@ -89,6 +89,16 @@ fn scaled(bytes: u64, step: f64, names: &[&str]) -> String {
     format!("{value:.digits$} {}", names[unit])
 }
 
+/// A number of parameters (`494 million`, `1.24 billion`).
+pub fn count(n: u64) -> String {
+    let x = n as f64;
+    match n {
+        1_000_000_000.. => format!("{:.2} billion", x * 1e-9),
+        1_000_000.. => format!("{:.0} million", x * 1e-6),
+        _ => n.to_string(),
+    }
+}
+
 /// A duration, at most two units (`0.4 s`, `12.3 s`, `3 min 05 s`, `2 h 07 min`).
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -112,6 +122,13 @@ pub fn throughput(bytes: u64, time: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_counted() {
+        assert_eq!(count(494_032_768), "494 million");
+        assert_eq!(count(1_235_814_400), "1.24 billion");
+        assert_eq!(count(17), "17");
+    }
 
     #[test]
     fn sizes_are_read() {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::metadata::{Output, QuantizationMetadata, Recipe};
 use super::text;
+use crate::base::units;
 
 /// The file's name.
 pub const FILE_NAME: &str = "MODEL_LOG.md";
@@ -54,7 +55,7 @@ fn overview(out: &mut String, m: &QuantizationMetadata) {
             format!(
                 "{}, {} parameters",
                 text::plain(&m.source.architecture),
-                text::count(m.source.parameters)
+                units::count(m.source.parameters)
             ),
         ),
         ("Started", text::plain(&m.run.started)),

@@ -87,6 +87,15 @@ pub struct SourceFile {
 pub struct Recipe {
     /// The method, as `llama-quantize` names it.
     pub method: String,
+    /// Type of the base that the weights are converted to first (`--outtype`).
+    #[serde(default)]
+    pub out_type: String,
+    /// `general.name`, where it was stated (`--model-name`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_name: Option<String>,
+    /// The pre-tokenizer, where it was stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_tokenizer: Option<String>,
     /// The importance matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imatrix: Option<Imatrix>,

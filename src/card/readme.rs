@@ -6,6 +6,7 @@ use super::inherit::{Fields, repo_id};
 use super::metadata::{Output, QuantizationMetadata};
 use super::{text, yaml};
 use crate::base::front_matter::Node;
+use crate::base::units;
 use crate::quantize::Method;
 
 /// The notice that stands in every card, unless `card.description` names another file.
@@ -109,7 +110,7 @@ impl Card<'_> {
             title = text::plain(self.title),
             source = self.source(),
             architecture = text::plain(&m.source.architecture),
-            parameters = text::count(m.source.parameters),
+            parameters = units::count(m.source.parameters),
             program = text::plain(&m.program.name),
             notice = self.description.replace("\r\n", "\n").trim(),
         )

@@ -51,16 +51,6 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// A number of parameters.
-pub(super) fn count(n: u64) -> String {
-    let x = n as f64;
-    match n {
-        1_000_000_000.. => format!("{:.2} billion", x * 1e-9),
-        1_000_000.. => format!("{:.0} million", x * 1e-6),
-        _ => n.to_string(),
-    }
-}
-
 /// A time that something took.
 pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -90,7 +80,6 @@ mod tests {
     #[test]
     fn figures_are_readable() {
         assert_eq!(size(397_807_936), "397.8 MB");
-        assert_eq!(count(494_032_768), "494 million");
         assert_eq!(duration(0.42), "0.4 s");
         assert_eq!(duration(59.97), "1 min 0 s");
         assert_eq!(duration(3725.0), "1 h 2 min");

@@ -25,6 +25,8 @@ pub struct Settings {
     pub hub: String,
     /// Where Hugging Face's tools keep their files (`HF_HOME`; else the usual folder of the user).
     pub hub_home: Option<PathBuf>,
+    /// The user's cache (`XDG_CACHE_HOME`; else `.cache` in the user's folder).
+    pub user_cache: Option<PathBuf>,
     /// Whether the Hub may not be asked (`HF_HUB_OFFLINE`).
     pub offline: bool,
     /// Whether colours are unwanted (`NO_COLOR`).
@@ -139,11 +141,12 @@ impl Settings {
     pub fn new(lookup: Lookup) -> Result<Self, Vec<SettingError>> {
         let mut reader = Reader { lookup: &lookup, errors: Vec::new() };
         let hub = reader.address("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
-        let hub_home = reader.path("HF_HOME").or_else(|| {
-            let cache = reader.path("XDG_CACHE_HOME");
-            let home = || reader.path("HOME").or_else(|| reader.path("USERPROFILE"));
-            cache.or_else(|| home().map(|home| home.join(".cache"))).map(|cache| cache.join("huggingface"))
+        let user_cache = reader.path("XDG_CACHE_HOME").or_else(|| {
+            let home = reader.path("HOME").or_else(|| reader.path("USERPROFILE"));
+            home.map(|home| home.join(".cache"))
         });
+        let hub_home =
+            reader.path("HF_HOME").or_else(|| user_cache.as_ref().map(|cache| cache.join("huggingface")));
         let offline = reader.boolean("HF_HUB_OFFLINE").unwrap_or(false);
         // https://no-color.org: any value but an empty one.
         let no_colour = reader.path("NO_COLOR").is_some();
@@ -162,6 +165,7 @@ impl Settings {
         Ok(Settings {
             hub,
             hub_home,
+            user_cache,
             offline,
             no_colour,
             ci,

@@ -1,1 +1,139 @@
-//! Config and facts to jobs. Pure: no I/O.
+//! What is to be made and why: the models that were asked for, and for each output whether it is up to date. Pure.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::card::metadata::{MetadataError, QuantizationMetadata, Stale, Wanted};
+use crate::config::Model;
+
+/// What happens to an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is there and what would be made now.
+    Keep,
+    /// It is made.
+    Make(Why),
+}
+
+/// Why an output is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Nothing is there.
+    New,
+    /// The user said so.
+    Forced,
+    /// Its metadata is not readable.
+    Unreadable(String),
+    /// Its metadata says that something changed.
+    Stale(Stale),
+    /// The file is not there or does not have the size that its metadata states.
+    Damaged,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::New => f.write_str("new"),
+            Why::Forced => f.write_str("forced"),
+            Why::Unreadable(why) => f.write_str(why),
+            Why::Stale(stale) => stale.fmt(f),
+            Why::Damaged => f.write_str("the file is missing or was changed"),
+        }
+    }
+}
+
+/// Decides on one output. `found` is the metadata beside it, `size` the size of the file itself.
+pub fn decide(
+    found: Option<Result<&QuantizationMetadata, &MetadataError>>,
+    size: Option<u64>,
+    wanted: &Wanted<'_>,
+    force: bool,
+) -> Decision {
+    let why = match found {
+        _ if force => Why::Forced,
+        None if size.is_none() => Why::New,
+        // A file without metadata is none that a run finished.
+        None => Why::Damaged,
+        Some(Err(error)) => Why::Unreadable(error.to_string()),
+        Some(Ok(metadata)) => match metadata.up_to_date(wanted) {
+            Ok(output) if Some(output.size) == size => return Decision::Keep,
+            Ok(_) => Why::Damaged,
+            Err(stale) => Why::Stale(stale),
+        },
+    };
+    Decision::Make(why)
+}
+
+/// Nothing in a models.yaml is what `--only` names.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no model is called `{only}`; there are {}", there.join(", "))]
+pub struct NoSuchModel {
+    /// What was asked for.
+    pub only: String,
+    /// The names that there are.
+    pub there: Vec<String>,
+}
+
+/// The models that `--only` leaves: by name, source, or the source's own name.
+///
+/// # Errors
+/// [`NoSuchModel`] if that is none.
+pub fn select(models: Vec<Model>, only: Option<&str>) -> Result<Vec<Model>, NoSuchModel> {
+    let Some(only) = only else { return Ok(models) };
+    let is = |m: &Model| {
+        m.name.eq_ignore_ascii_case(only)
+            || m.source.to_string() == only
+            || m.source.repo().is_some_and(|r| r.to_string() == only)
+            || m.source.name() == Some(only)
+    };
+    let there = models.iter().map(|m| m.name.clone()).collect();
+    let selected: Vec<Model> = models.into_iter().filter(is).collect();
+    if selected.is_empty() { Err(NoSuchModel { only: only.to_owned(), there }) } else { Ok(selected) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::card::metadata::{FORMAT_VERSION, Output, Program, Recipe, Run, Source};
+
+    fn metadata(method: &str) -> QuantizationMetadata {
+        QuantizationMetadata {
+            format_version: FORMAT_VERSION,
+            program: Program { name: "x".to_owned(), version: "1".to_owned(), recipe_version: 1 },
+            reference: "r".to_owned(),
+            source: Source { name: "m".to_owned(), commit: Some("c".to_owned()), ..Source::default() },
+            outputs: vec![Output {
+                file: "f".to_owned(),
+                size: 7,
+                recipe: Recipe { method: method.to_owned(), ..Recipe::default() },
+                ..Output::default()
+            }],
+            run: Run::default(),
+        }
+    }
+
+    #[test]
+    fn an_output_is_kept_only_if_everything_fits() {
+        let now = metadata("Q8_0");
+        let wanted = Wanted {
+            file: "f",
+            recipe: &now.outputs[0].recipe,
+            source: &now.source,
+            reference: "r",
+            recipe_version: 1,
+        };
+        let other = metadata("Q4_0");
+        let broken = MetadataError::NoVersion;
+        assert_eq!(decide(Some(Ok(&now)), Some(7), &wanted, false), Decision::Keep);
+        assert_eq!(decide(Some(Ok(&now)), Some(7), &wanted, true), Decision::Make(Why::Forced));
+        assert_eq!(decide(Some(Ok(&now)), Some(8), &wanted, false), Decision::Make(Why::Damaged));
+        assert_eq!(decide(Some(Ok(&now)), None, &wanted, false), Decision::Make(Why::Damaged));
+        assert_eq!(decide(None, None, &wanted, false), Decision::Make(Why::New));
+        assert_eq!(decide(None, Some(7), &wanted, false), Decision::Make(Why::Damaged));
+        let stale = Decision::Make(Why::Stale(Stale::Recipe));
+        assert_eq!(decide(Some(Ok(&other)), Some(7), &wanted, false), stale);
+        let unreadable = decide(Some(Err(&broken)), Some(7), &wanted, false);
+        assert!(matches!(unreadable, Decision::Make(Why::Unreadable(_))));
+    }
+}

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::convert::{Blueprint, TensorRecipe};
 use crate::gguf::{GgmlType, Header, Metadata, TensorInfo};
 
+use super::block;
 use super::facts::Facts;
 use super::method::Method;
 use super::mixture::{Choice, Mixture, layer_of, requires_imatrix};
@@ -97,6 +98,14 @@ pub enum LayoutError {
         ty: GgmlType,
         /// The method.
         method: &'static str,
+    },
+    /// A type that this version cannot write yet.
+    #[error("tensor `{tensor}` would be `{ty}`, which this version cannot write yet")]
+    NotBuilt {
+        /// The first such tensor.
+        tensor: String,
+        /// Its type.
+        ty: GgmlType,
     },
     /// A tensor that is quantized already.
     #[error("tensor `{tensor}` is `{from}` already; making it `{to}` would lose quality twice")]
@@ -216,6 +225,18 @@ fn metadata(
 }
 
 impl Layout {
+    /// Whether every type in it can be written.
+    ///
+    /// # Errors
+    /// [`LayoutError::NotBuilt`] names the first tensor whose type cannot.
+    pub fn check_built(&self, blueprint: &Blueprint) -> Result<(), LayoutError> {
+        let tensors = self.header.tensors.iter().zip(&self.recipes);
+        match tensors.into_iter().find(|(t, r)| t.ty != blueprint.tensors[**r].ty && !block::supports(t.ty)) {
+            Some((t, _)) => Err(LayoutError::NotBuilt { tensor: t.name.clone(), ty: t.ty }),
+            None => Ok(()),
+        }
+    }
+
     /// The layout of the converter's own file: its order, its types.
     ///
     /// # Errors

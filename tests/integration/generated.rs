@@ -1,5 +1,4 @@
-//! Pages that are generated from the source: stale ones fail. `JAMPH_REWRITE=1 cargo test --test integration
-//! generated` writes them anew.
+//! Pages that are generated from the source: stale ones fail. `JAMPH_UPDATE=1 cargo test` writes them anew.
 
 use std::fs;
 use std::path::Path;
@@ -10,17 +9,27 @@ use jamph_quantizer::{cli, config, report};
 fn check(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     #[allow(clippy::disallowed_methods, reason = "the switch of the person who runs the tests")]
-    if std::env::var_os("JAMPH_REWRITE").is_some_and(|value| value == "1") {
+    if std::env::var_os("JAMPH_UPDATE").is_some_and(|value| value == "1") {
         fs::write(&file, text).unwrap();
     }
     // A checkout on Windows may have changed the line ends.
     let found = fs::read_to_string(&file).unwrap_or_default().replace("\r\n", "\n");
-    assert!(found == text, "{path} is stale: JAMPH_REWRITE=1 cargo test --test integration generated");
+    assert!(found == text, "{path} is stale: JAMPH_UPDATE=1 cargo test");
 }
 
 #[test]
 fn generated_schema() {
-    check("docs/models.schema.json", &config::schema(&cli::vocabulary::vocabulary()));
+    check("docs/models.schema.json", &config::schema(&cli::vocabulary()));
+}
+
+#[test]
+fn generated_exit_codes() {
+    check("docs/exit-codes.md", &cli::exit_codes());
+}
+
+#[test]
+fn generated_command_line() {
+    check("docs/cli.md", &cli::reference());
 }
 
 #[test]
@@ -30,7 +39,7 @@ fn generated_log_codes() {
 
 #[test]
 fn generated_schema_knows_what_the_reader_knows() {
-    let schema = config::schema(&cli::vocabulary::vocabulary());
+    let schema = config::schema(&cli::vocabulary());
     let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
     let keys =
         |at: &serde_json::Value| at["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -1,0 +1,280 @@
+//! What may be typed: the command line, as clap reads it. Nothing is checked against the world here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Quantization as code: Hugging Face checkpoints to GGUF, many methods in one pass
+#[derive(Debug, Parser)]
+#[command(name = "jamph-quantizer", version, arg_required_else_help = true, max_term_width = 110)]
+pub(super) struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub(super) global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Global {
+    /// One JSON object a line instead of text: events, then the result
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Warnings and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Details as well
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
+    /// Threads that compute [default: one a core]
+    #[arg(long, global = true, value_name = "N")]
+    pub(super) threads: Option<usize>,
+    /// Most memory to use for weights, as 512MB or 2GiB [default: a quarter of what is free, at most 4 GiB]
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub(super) memory: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// The main job: every model of a models.yaml whose outputs are not up to date
+    Run(RunArgs),
+    /// One model without a models.yaml
+    Process(Box<ProcessArgs>),
+    /// What `run` would do, with exact sizes, before any weight is read
+    Plan(PlanArgs),
+    /// A checkpoint to GGUF, as `convert_hf_to_gguf.py` does it
+    Convert(ConvertArgs),
+    /// A GGUF file to another type, as `llama-quantize` does it
+    Quantize(QuantizeArgs),
+    /// Metadata, tensors, types and sizes of a GGUF or safetensors file or a checkpoint
+    Inspect(InspectArgs),
+    /// Check a models.yaml and say everything that is wrong with it
+    Validate(ConfigArgs),
+    /// Print the JSON Schema of models.yaml
+    Schema,
+    /// Write a starter models.yaml
+    Init(InitArgs),
+}
+
+/// Which models.yaml.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The file
+    #[arg(default_value = "models.yaml", value_name = "MODELS_YAML")]
+    pub(super) config: PathBuf,
+}
+
+/// What changes a run.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct WorkArgs {
+    /// Only these methods, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "METHODS")]
+    pub(super) methods: Vec<String>,
+    /// Make outputs again that are up to date
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Plan only; write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Leave the outputs on this machine
+    #[arg(long)]
+    pub(super) skip_upload: bool,
+    /// Keep downloaded sources
+    #[arg(long)]
+    pub(super) keep_files: bool,
+    /// Where outputs go [default: output]
+    #[arg(long, short, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Which models.yaml.
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Only the model of this name or source
+    #[arg(long, value_name = "MODEL")]
+    pub(super) only: Option<String>,
+    /// What changes the run.
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// Which models.yaml.
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Only the model of this name or source
+    #[arg(long, value_name = "MODEL")]
+    pub(super) only: Option<String>,
+    /// Only these methods, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "METHODS")]
+    pub(super) methods: Vec<String>,
+    /// Where outputs go [default: output]
+    #[arg(long, short, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Plan as if nothing were there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// `process`.
+#[derive(Debug, Args)]
+pub(super) struct ProcessArgs {
+    /// owner/name[@revision] on the Hub, or a folder
+    #[arg(value_name = "SOURCE")]
+    pub(super) source: String,
+    /// What changes the run.
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+    /// Prefix of the outputs' names
+    #[arg(long, value_name = "TEXT")]
+    pub(super) prefix: Option<String>,
+    /// Name of the model in the outputs' names [default: the source's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// The model that the card names as its base [default: the source]
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(super) source_model: Option<String>,
+    /// Licence identifier for the card [default: the source's]
+    #[arg(long, value_name = "ID")]
+    pub(super) license: Option<String>,
+    /// Library for the card [default: the source's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) library: Option<String>,
+    /// Tags for the card, separated by commas, beside the source's
+    #[arg(long, value_delimiter = ',', value_name = "TAGS")]
+    pub(super) tags: Vec<String>,
+    /// Datasets for the card, separated by commas [default: the source's]
+    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    pub(super) datasets: Vec<String>,
+    /// Repository that the card's commands name
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(super) repo: Option<String>,
+    /// Changes to every method.
+    #[command(flatten)]
+    pub(super) recipe: RecipeArgs,
+}
+
+/// `convert`'s output types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the reference's names")]
+pub(super) enum OutTypeArg {
+    F32,
+    F16,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+    Auto,
+}
+
+/// `convert`.
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// The checkpoint's folder
+    #[arg(value_name = "FOLDER")]
+    pub(super) folder: PathBuf,
+    /// Type of the weights; auto: the source's 16-bit type
+    #[arg(long, value_enum, default_value = "auto", value_name = "TYPE")]
+    pub(super) outtype: OutTypeArg,
+    /// File to write; {ftype} is replaced [default: a name from the metadata, in the folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) outfile: Option<PathBuf>,
+    /// Name of the model in the metadata
+    #[arg(long, value_name = "NAME")]
+    pub(super) model_name: Option<String>,
+    /// Pre-tokenizer, where it is not recognised
+    #[arg(long, value_name = "NAME")]
+    pub(super) pre_tokenizer: Option<String>,
+    /// Say what would be written; write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// What changes a method: the options of `llama-quantize`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Changes to the method")]
+pub(super) struct RecipeArgs {
+    /// The method's own type for every tensor, no mixture
+    #[arg(long)]
+    pub(super) pure: bool,
+    /// Leave output.weight as it is
+    #[arg(long)]
+    pub(super) leave_output_tensor: bool,
+    /// Type of output.weight
+    #[arg(long, value_name = "TYPE")]
+    pub(super) output_tensor_type: Option<String>,
+    /// Type of the token embeddings
+    #[arg(long, value_name = "TYPE")]
+    pub(super) token_embedding_type: Option<String>,
+    /// Type of the tensors whose name matches, as attn_v=q8_0; the first match counts
+    #[arg(long, value_name = "REGEX=TYPE")]
+    pub(super) tensor_type: Vec<String>,
+    /// File with one REGEX=TYPE a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) tensor_type_file: Option<PathBuf>,
+    /// Layers to leave out, separated by commas
+    #[arg(long, value_name = "LAYERS")]
+    pub(super) prune_layers: Option<String>,
+    /// Metadata to set, as llama.context_length=int:4096
+    #[arg(long, value_name = "KEY=TYPE:VALUE")]
+    pub(super) override_kv: Vec<String>,
+    /// Quantize tensors again that are quantized already
+    #[arg(long)]
+    pub(super) allow_requantize: bool,
+}
+
+/// `quantize`.
+#[derive(Debug, Args)]
+#[command(override_usage = "jamph-quantizer quantize [OPTIONS] <IN.gguf> [OUT.gguf] <METHOD> [THREADS]")]
+pub(super) struct QuantizeArgs {
+    /// The file, the file to write [default: ggml-model-METHOD.gguf beside it], the method, and the number of threads
+    #[arg(required = true, num_args = 2..=4, value_name = "ARGS")]
+    pub(super) args: Vec<String>,
+    /// Changes to the method.
+    #[command(flatten)]
+    pub(super) recipe: RecipeArgs,
+    /// Say what would be written; write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// `inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// A GGUF file, a safetensors file, or a checkpoint's folder
+    #[arg(value_name = "FILE")]
+    pub(super) path: PathBuf,
+    /// Every tensor, and arrays in full
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The file to write
+    #[arg(default_value = "models.yaml", value_name = "MODELS_YAML")]
+    pub(super) config: PathBuf,
+    /// Replace it where it is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,135 @@
+//! What every command gets: settings and global options resolved, a reporter, and the flag that Ctrl-C raises.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use super::args::Global;
+use super::failure::{Failure, Kind};
+use super::settings::{Settings, Simd};
+use crate::base::cancel::Cancel;
+use crate::base::redact::Redactor;
+use crate::base::units;
+use crate::config::{Around, Layer};
+use crate::event::{Level, Observer};
+use crate::hub::HubOptions;
+use crate::quantize::simd;
+use crate::report::{self, Format};
+use crate::run::Setting;
+use crate::run::files::Work;
+
+/// Where outputs go if nobody says.
+const OUTPUT: &str = "output";
+
+/// What every command gets.
+pub(super) struct Context {
+    pub(super) json: bool,
+    pub(super) cancel: Cancel,
+    pub(super) observer: Box<dyn Observer>,
+    threads: usize,
+    memory: Option<u64>,
+    settings: Settings,
+    hub: HubOptions,
+}
+
+impl Context {
+    /// Precedence: command line, environment, what is built in.
+    ///
+    /// # Errors
+    /// An option or a variable is wrong.
+    pub(super) fn new(global: &Global) -> Result<Self, Failure> {
+        let settings = Settings::from_process().map_err(|errors| {
+            let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            Failure::new(Kind::Usage, anyhow::anyhow!(text)).hint("correct or unset the variable")
+        })?;
+        let token = settings.token().map_err(|e| Failure::new(Kind::Credentials, e))?;
+        let memory = match &global.memory {
+            None => settings.memory,
+            Some(text) => {
+                Some(units::parse_size(text).map_err(|e| Failure::usage(format!("--memory {text}: {e}")))?)
+            }
+        };
+        let threads = match global.threads {
+            Some(0) => return Err(Failure::usage("--threads 0: at least one thread is needed")),
+            Some(n) => n,
+            None => match settings.threads {
+                Some(n) => n.get(),
+                None => std::thread::available_parallelism().map_or(1, usize::from),
+            },
+        };
+        if let Some(widest) = settings.simd {
+            simd::limit(match widest {
+                Simd::Baseline => simd::Level::Baseline,
+                Simd::Avx2 => simd::Level::Avx2,
+                Simd::Avx512 => simd::Level::Avx512,
+            });
+        }
+        let cancel = Cancel::new();
+        let raise = cancel.clone();
+        ctrlc::set_handler(move || raise.cancel()).map_err(|e| Failure::new(Kind::Internal, e))?;
+
+        let cache = cache_folder(&settings);
+        let mut hub = HubOptions::new(settings.hub.clone(), cache);
+        hub.offline = settings.offline;
+        hub.token = token;
+        let redactor = Redactor::for_token(hub.token.as_ref());
+        let least = match (global.quiet, global.verbose) {
+            (true, _) => Level::Warning,
+            (_, true) => Level::Detail,
+            _ => Level::Info,
+        };
+        let observer = report::reporter(format(global, &settings), least, redactor);
+        Ok(Context { json: global.json, cancel, observer, threads, memory, settings, hub })
+    }
+
+    /// What stands above and below a models.yaml.
+    pub(super) fn around(&self, above: Layer) -> Around {
+        let mut below = Layer::default();
+        below.prefix.clone_from(&self.settings.prefix);
+        below.publish.owner.clone_from(&self.settings.owner);
+        Around { above, below }
+    }
+
+    /// What the jobs of a run share.
+    pub(super) fn setting(&self, output: Option<&PathBuf>, force: bool, keep_files: bool) -> Setting {
+        let output = output.or(self.settings.output.as_ref()).cloned();
+        Setting {
+            output: output.unwrap_or_else(|| PathBuf::from(OUTPUT)),
+            hub: self.hub.clone(),
+            force,
+            keep_files,
+            threads: self.threads,
+            memory: self.memory,
+        }
+    }
+
+    /// How a single step works.
+    pub(super) fn work(&self, task: &str) -> Work {
+        Work {
+            threads: self.threads,
+            memory: self.memory,
+            check_finite: true,
+            hash: false,
+            task: task.to_owned(),
+        }
+    }
+}
+
+fn format(global: &Global, settings: &Settings) -> Format {
+    if global.json {
+        Format::Json
+    } else if io::stderr().is_terminal() && !settings.ci {
+        Format::Terminal { colour: !settings.no_colour }
+    } else {
+        Format::Lines
+    }
+}
+
+/// `JAMPH_CACHE`, else a folder of our own in the user's cache.
+fn cache_folder(settings: &Settings) -> PathBuf {
+    let name = env!("CARGO_PKG_NAME");
+    settings
+        .cache
+        .clone()
+        .or_else(|| settings.user_cache.as_ref().map(|c| c.join(name)))
+        .unwrap_or_else(|| PathBuf::from(".cache").join(name))
+}

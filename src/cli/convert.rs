@@ -1,0 +1,135 @@
+//! `convert`: a checkpoint to GGUF, as `convert_hf_to_gguf.py` does it.
+
+use std::path::{Path, PathBuf};
+
+use super::args::{ConvertArgs, OutTypeArg};
+use super::failure::Failure;
+use super::{Context, print};
+use crate::base::units;
+use crate::checkpoint::Checkpoint;
+use crate::convert::{Blueprint, ConvertOptions, OutType, blueprint};
+use crate::event::{Code, Event};
+use crate::gguf::Value;
+use crate::quantize::Layout;
+use crate::run::files::{self, Target};
+
+/// Runs the command.
+///
+/// # Errors
+/// The checkpoint cannot be converted, or the work failed.
+pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> {
+    let checkpoint = Checkpoint::open(&args.folder)?;
+    let options = ConvertOptions {
+        out_type: match args.outtype {
+            OutTypeArg::F32 => OutType::F32,
+            OutTypeArg::F16 => OutType::F16,
+            OutTypeArg::Bf16 => OutType::BF16,
+            OutTypeArg::Q8_0 => OutType::Q8_0,
+            OutTypeArg::Auto => OutType::Auto,
+        },
+        model_name: args.model_name.clone(),
+        pre_tokenizer: args.pre_tokenizer.clone(),
+        ..ConvertOptions::default()
+    };
+    let blueprint = blueprint(&checkpoint, &options, &*context.observer)?;
+    let layout = Layout::converted(&blueprint)?;
+    let path = match &args.outfile {
+        Some(path) if !path.is_dir() => fill(path, &blueprint),
+        folder => folder.as_deref().unwrap_or(&args.folder).join(default_name(&blueprint)),
+    };
+    let verb = if args.dry_run { "would write" } else { "writing" };
+    print(&format!(
+        "{verb} `{}`: {}, {} tensors, {} ({} bytes)\n",
+        path.display(),
+        type_name(&blueprint),
+        layout.recipes.len(),
+        units::decimal(layout.file_bytes()),
+        layout.file_bytes()
+    ))?;
+    if args.dry_run {
+        return Ok(());
+    }
+    let name = checkpoint.name.clone();
+    // The reference's converter lets weights by that are not finite; quantizing them is refused.
+    let work = files::Work { check_finite: false, ..context.work(&name) };
+    let target = Target { name: name.clone(), path, layout };
+    let (written, _) =
+        files::write(&checkpoint, &blueprint, &[target], &work, &context.cancel, &*context.observer)?;
+    for file in written {
+        let text = format!("`{}` is whole: {} bytes", file.path.display(), file.bytes);
+        context.observer.event(Event::new(Code::Converted, text).about(&*name).with("bytes", file.bytes));
+    }
+    Ok(())
+}
+
+fn type_name(blueprint: &Blueprint) -> &'static str {
+    match blueprint.out_type {
+        OutType::F32 => "F32",
+        OutType::F16 => "F16",
+        OutType::BF16 | OutType::Auto => "BF16",
+        OutType::Q8_0 => "Q8_0",
+    }
+}
+
+/// `{ftype}` in any of the spellings that the reference knows.
+fn fill(path: &Path, blueprint: &Blueprint) -> PathBuf {
+    let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return path.to_owned() };
+    let (lower, upper) = (type_name(blueprint).to_lowercase(), type_name(blueprint));
+    let mut name = name.to_owned();
+    for (key, value) in [("ftype", lower.as_str()), ("outtype", &lower), ("FTYPE", upper), ("OUTTYPE", upper)]
+    {
+        name = name.replace(&format!("{{{key}}}"), value);
+    }
+    path.with_file_name(name)
+}
+
+/// The name that the GGUF naming convention gives (`gguf.naming_convention` of gguf-py).
+fn default_name(blueprint: &Blueprint) -> String {
+    let text = |key: &str| blueprint.metadata.get(key).and_then(Value::as_str);
+    let dashed = |s: &str| s.trim().replace(' ', "-");
+    let name = text("general.basename").or(text("general.name")).unwrap_or("ggml-model");
+    let mut name = dashed(name).replace(['/', '\\'], "-");
+    for key in ["general.size_label", "general.finetune", "general.version"] {
+        if let Some(part) = text(key) {
+            name += "-";
+            name += &dashed(part).replace(['/', '\\'], "-");
+        }
+    }
+    format!("{}-{}.gguf", name.trim_start_matches('.'), type_name(blueprint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Metadata;
+
+    fn example(pairs: &[(&str, &str)]) -> Blueprint {
+        let mut metadata = Metadata::new();
+        for (key, value) in pairs {
+            metadata.set(*key, *value);
+        }
+        Blueprint { architecture: "llama".to_owned(), out_type: OutType::BF16, metadata, tensors: Vec::new() }
+    }
+
+    #[test]
+    fn names_follow_the_convention() {
+        let full = [
+            ("general.name", "Mini Model Chat"),
+            ("general.basename", "Mini Model"),
+            ("general.size_label", "135M"),
+            ("general.finetune", "Instruct"),
+            ("general.version", "v2"),
+        ];
+        assert_eq!(default_name(&example(&full)), "Mini-Model-135M-Instruct-v2-BF16.gguf");
+        assert_eq!(default_name(&example(&full[..1])), "Mini-Model-Chat-BF16.gguf");
+        assert_eq!(default_name(&example(&[("general.name", "../../etc/x")])), "-..-etc-x-BF16.gguf");
+        assert_eq!(default_name(&example(&[])), "ggml-model-BF16.gguf");
+    }
+
+    #[test]
+    fn templates_are_filled() {
+        let name = |t: &str| fill(Path::new(t), &example(&[])).to_string_lossy().into_owned();
+        assert_eq!(name("x-{ftype}-{OUTTYPE}.gguf"), "x-bf16-BF16.gguf");
+        assert_eq!(name("plain.gguf"), "plain.gguf");
+    }
+}

@@ -1,0 +1,158 @@
+//! What a command's error means to the person: an exit code, one line, and what to do next.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::config::Problems;
+
+/// Exit codes; docs/exit-codes.md is generated from this table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A bug.
+    Internal,
+    /// The command line is wrong.
+    Usage,
+    /// models.yaml, a model or another input is wrong.
+    Input,
+    /// Credentials are missing or refused.
+    Credentials,
+    /// Some jobs failed, others did not.
+    SomeFailed,
+    /// Every job failed.
+    AllFailed,
+    /// The user stopped it.
+    Interrupted,
+}
+
+impl Kind {
+    /// Every kind, by code.
+    const ALL: &'static [Kind] = &[
+        Kind::Internal,
+        Kind::Usage,
+        Kind::Input,
+        Kind::Credentials,
+        Kind::SomeFailed,
+        Kind::AllFailed,
+        Kind::Interrupted,
+    ];
+
+    /// The process's exit code.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Kind::Internal => 1,
+            Kind::Usage => 2,
+            Kind::Input => 3,
+            Kind::Credentials => 4,
+            Kind::SomeFailed => 10,
+            Kind::AllFailed => 11,
+            Kind::Interrupted => 130,
+        }
+    }
+
+    /// What the code says.
+    pub(super) const fn meaning(self) -> &'static str {
+        match self {
+            Kind::Internal => "an internal error, or the machine failed (disk, memory, network)",
+            Kind::Usage => "the command line is wrong",
+            Kind::Input => "models.yaml, a model or another input is wrong",
+            Kind::Credentials => "credentials are missing or refused",
+            Kind::SomeFailed => "some jobs failed, others are done",
+            Kind::AllFailed => "all jobs failed",
+            Kind::Interrupted => "stopped by the user",
+        }
+    }
+}
+
+/// docs/exit-codes.md.
+pub fn exit_codes() -> String {
+    let mut text = String::from(
+        "# Exit codes\n\nGenerated from the source; `JAMPH_UPDATE=1 cargo test` rewrites it.\n\n| code | meaning |\n|---|---|\n| 0 | done, or everything up to date |\n",
+    );
+    for kind in Kind::ALL {
+        let _ = writeln!(text, "| {} | {} |", kind.code(), kind.meaning());
+    }
+    text
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What kind it is.
+    pub(super) kind: Kind,
+    /// The chain of causes.
+    pub(super) error: anyhow::Error,
+    /// What to do next.
+    pub(super) hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub(super) fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
+        Failure { kind, error: error.into(), hint: None }
+    }
+
+    /// A wrong command line.
+    pub(super) fn usage(text: impl std::fmt::Display) -> Self {
+        Failure::new(Kind::Usage, anyhow::anyhow!("{text}"))
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The process's exit code.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind.code())
+    }
+
+    /// `error: …` and `hint: …`, as a person reads it; a wrong models.yaml with all its places.
+    pub(super) fn render(&self) -> String {
+        if let Some(problems) = self.error.downcast_ref::<Problems>() {
+            return format!("{}\nerror: {problems}", problems.render());
+        }
+        let mut text = format!("error: {:#}", self.error);
+        if let Some(hint) = &self.hint {
+            let _ = write!(text, "\nhint: {hint}");
+        }
+        text
+    }
+}
+
+/// An error of the library, with its kind and its hint.
+pub(super) trait Explain {
+    /// What kind of failure it is.
+    fn kind(&self) -> Kind;
+    /// What to do next, where there is something.
+    fn hint(&self) -> Option<String>;
+}
+
+impl<E: Explain + std::error::Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure { kind: error.kind(), hint: error.hint(), error: error.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::CheckpointError;
+
+    #[test]
+    fn a_failure_reads_as_a_line_and_a_hint() {
+        let failure = Failure::from(CheckpointError::NoWeights("x".into()));
+        assert_eq!(failure.kind, Kind::Input);
+        assert!(
+            failure.render().starts_with("error: `x` has no safetensors weights\nhint: the folder needs")
+        );
+    }
+
+    #[test]
+    fn exit_codes_are_unique() {
+        let mut codes: Vec<u8> = Kind::ALL.iter().map(|k| k.code()).collect();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+    }
+}

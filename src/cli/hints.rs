@@ -1,0 +1,266 @@
+//! Every error of the library: which exit code it means, and what to do next.
+
+use std::io;
+
+use super::failure::{Explain, Kind};
+use crate::checkpoint::CheckpointError;
+use crate::config::Problems;
+use crate::convert::tokenizer::TokenizerError;
+use crate::convert::{ConvertError, FromGgufError};
+use crate::hub::HubError;
+use crate::plan::NoSuchModel;
+use crate::quantize::pass::PassError;
+use crate::quantize::{LayoutError, Method, OptionError, UnknownMethod};
+use crate::run::JobError;
+use crate::run::files::WriteError;
+
+impl Explain for Problems {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Explain for NoSuchModel {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Explain for HubError {
+    fn kind(&self) -> Kind {
+        match self {
+            HubError::Cancelled { .. } => Kind::Interrupted,
+            e if e.is_about_credentials() => Kind::Credentials,
+            HubError::RepoNotFound { .. }
+            | HubError::RevisionNotFound { .. }
+            | HubError::EntryNotFound { .. }
+            | HubError::HostilePath { .. }
+            | HubError::SamePath { .. }
+            | HubError::TooLong { .. }
+            | HubError::PickleOnly { .. }
+            | HubError::GgufOnly { .. }
+            | HubError::NoWeights { .. }
+            | HubError::MissingShard { .. }
+            | HubError::Index { .. }
+            | HubError::Header { .. }
+            | HubError::Offline { .. }
+            | HubError::Endpoint { .. } => Kind::Input,
+            _ => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        HubError::hint(self)
+    }
+}
+
+impl Explain for TokenizerError {
+    fn kind(&self) -> Kind {
+        match self {
+            TokenizerError::Checkpoint(error) => error.kind(),
+            _ => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            TokenizerError::Checkpoint(error) => error.hint(),
+            error => TokenizerError::hint(error).map(str::to_owned),
+        }
+    }
+}
+
+impl Explain for ConvertError {
+    fn kind(&self) -> Kind {
+        match self {
+            ConvertError::Checkpoint(error) => error.kind(),
+            ConvertError::Tokenizer(error) => error.kind(),
+            _ => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            ConvertError::Checkpoint(error) => return error.hint(),
+            ConvertError::Tokenizer(error) => return Explain::hint(error),
+            ConvertError::NoConfig(_) => "a checkpoint has config.json beside its weights".to_owned(),
+            ConvertError::Architecture(_) | ConvertError::ModelType { .. } | ConvertError::Expert { .. } => {
+                "convert this model with llama.cpp's convert_hf_to_gguf.py, then use `quantize` on the GGUF file".to_owned()
+            }
+            ConvertError::Quantized { .. } => "use the checkpoint that it was quantized from".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+impl Explain for JobError {
+    fn kind(&self) -> Kind {
+        match self {
+            JobError::Hub(error) => error.kind(),
+            JobError::Checkpoint(error) => error.kind(),
+            JobError::Convert(error) => error.kind(),
+            JobError::Layout { source, .. } => source.kind(),
+            JobError::Write(error) => error.kind(),
+            JobError::Io { source, .. } => of_system(source),
+            JobError::Unbuilt { .. }
+            | JobError::Repo(_)
+            | JobError::Method(_)
+            | JobError::Option(_)
+            | JobError::Changed { .. } => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            JobError::Unbuilt { .. } => Some("remove it, or leave the model out with --only".to_owned()),
+            JobError::Hub(error) => Explain::hint(error),
+            JobError::Checkpoint(error) => error.hint(),
+            JobError::Convert(error) => error.hint(),
+            JobError::Method(error) => error.hint(),
+            JobError::Option(error) => error.hint(),
+            JobError::Layout { source, .. } => source.hint(),
+            JobError::Write(error) => error.hint(),
+            JobError::Changed { .. } => Some("run again".to_owned()),
+            JobError::Repo(_) | JobError::Io { .. } => None,
+        }
+    }
+}
+
+/// A file that is missing is the user's; all else is the machine's.
+fn of_system(error: &io::Error) -> Kind {
+    if error.kind() == io::ErrorKind::NotFound { Kind::Input } else { Kind::Internal }
+}
+
+impl Explain for CheckpointError {
+    fn kind(&self) -> Kind {
+        match self {
+            CheckpointError::Io { source, .. } => of_system(source),
+            _ => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            CheckpointError::NotAFolder(_) => {
+                "name a folder with config.json and safetensors weights, or a Hub repository as owner/name".to_owned()
+            }
+            CheckpointError::Pickle { .. } => "pickle files can run code when read, so this program does not read them; \
+                 convert the repository to safetensors first: https://huggingface.co/spaces/safetensors/convert"
+                .to_owned(),
+            CheckpointError::NoWeights(_) => {
+                "the folder needs model.safetensors, or its shards and model.safetensors.index.json".to_owned()
+            }
+            CheckpointError::Shard { .. } | CheckpointError::Truncated { .. } => {
+                "the file is damaged or incomplete; fetch it again".to_owned()
+            }
+            CheckpointError::Missing { .. } => "a shard is missing or incomplete; fetch the folder again".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+impl Explain for FromGgufError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("only GGUF files of models can be quantized".to_owned())
+    }
+}
+
+impl Explain for PassError {
+    fn kind(&self) -> Kind {
+        match self {
+            PassError::NotFinite { .. } | PassError::Overflow { .. } => Kind::Input,
+            PassError::Read { source, .. } => source.kind(),
+            PassError::Cancelled => Kind::Interrupted,
+            PassError::Write { .. } | PassError::Order { .. } | PassError::Panicked => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            PassError::NotFinite { .. } => {
+                "the checkpoint is damaged or its training diverged; quantizing it would give garbage"
+                    .to_owned()
+            }
+            PassError::Overflow { .. } => "use BF16 or F32 for this tensor".to_owned(),
+            PassError::Panicked => "this is a bug; please report it with the lines above".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+impl Explain for WriteError {
+    fn kind(&self) -> Kind {
+        match self {
+            WriteError::Pass(error) => error.kind(),
+            WriteError::Space { .. } | WriteError::Memory { .. } | WriteError::Io { .. } => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            WriteError::Pass(error) => error.hint(),
+            WriteError::Space { .. } => {
+                Some("free some space, choose another --output, or name fewer methods".to_owned())
+            }
+            WriteError::Memory { .. } => Some("allow more with --memory".to_owned()),
+            WriteError::Io { .. } => None,
+        }
+    }
+}
+
+impl Explain for UnknownMethod {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        // A near miss has its suggestion in the text.
+        let names = || Method::ALL.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
+        self.suggestion.is_none().then(|| format!("the methods are {}", names()))
+    }
+}
+
+impl Explain for OptionError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Explain for LayoutError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            LayoutError::Requantize { .. } => {
+                "start from the checkpoint or a 16-bit file, or accept the loss with --allow-requantize"
+                    .to_owned()
+            }
+            LayoutError::ImatrixRequired { .. } => {
+                "importance matrices are not supported yet; choose a method of three bits or more".to_owned()
+            }
+            LayoutError::NotBuilt { .. } => "choose another method".to_owned(),
+            LayoutError::Width { .. } | LayoutError::NoFallback { .. } => {
+                "choose a type whose blocks fit the width".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}

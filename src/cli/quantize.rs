@@ -1,0 +1,159 @@
+//! `quantize`: a GGUF file to another type, as `llama-quantize` does it.
+
+use std::path::{Path, PathBuf};
+
+use super::args::{QuantizeArgs, RecipeArgs};
+use super::failure::{Failure, Kind};
+use super::{Context, print};
+use crate::base::units;
+use crate::checkpoint::GgufModel;
+use crate::convert::Blueprint;
+use crate::quantize::options::{parse_layers, parse_type};
+use crate::quantize::{Layout, Method, Options, Override, TensorType, layout};
+use crate::run::files::{self, Target};
+
+/// Runs the command.
+///
+/// # Errors
+/// The file, the method or an option is wrong, or the work failed.
+pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure> {
+    let typed = Typed::read(&args.args)?;
+    let options = options(&args.recipe)?;
+    let model = GgufModel::open(&typed.input)?;
+    let blueprint = Blueprint::from_gguf(&model)?;
+    let layout = layout(&blueprint, typed.method, &options)?;
+    layout.check_built(&blueprint)?;
+    let output = typed
+        .output
+        .unwrap_or_else(|| typed.input.with_file_name(format!("ggml-model-{}.gguf", typed.method.name)));
+    if model.files.iter().any(|f| same_file(&f.path, &output)) {
+        return Err(Failure::usage(format!("`{}` is the input", output.display())).hint("name another file"));
+    }
+    print(&summary(&layout, typed.method, &output, args.dry_run))?;
+    if args.dry_run {
+        return Ok(());
+    }
+    let mut work = context.work(typed.method.name);
+    work.threads = typed.threads.unwrap_or(work.threads);
+    let target = Target { name: typed.method.name.to_owned(), path: output, layout };
+    files::write(&model, &blueprint, &[target], &work, &context.cancel, &*context.observer)?;
+    Ok(())
+}
+
+fn summary(layout: &Layout, method: &Method, output: &Path, dry_run: bool) -> String {
+    let verb = if dry_run { "would write" } else { "writing" };
+    let mut text = format!(
+        "{verb} `{}`: {}, {} tensors, {} ({} bytes), {:.2} bits a weight\n",
+        output.display(),
+        method.name,
+        layout.recipes.len(),
+        units::decimal(layout.file_bytes()),
+        layout.file_bytes(),
+        layout.bits_per_weight()
+    );
+    if !layout.fallbacks.is_empty() {
+        text += &format!("{} tensors fell back to a type that fits their width\n", layout.fallbacks.len());
+    }
+    text
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// The positions of `llama-quantize`: `IN.gguf [OUT.gguf] METHOD [THREADS]`.
+#[derive(Debug)]
+struct Typed {
+    input: PathBuf,
+    output: Option<PathBuf>,
+    method: &'static Method,
+    threads: Option<usize>,
+}
+
+impl Typed {
+    fn read(args: &[String]) -> Result<Self, Failure> {
+        let (input, rest) =
+            args.split_first().ok_or_else(|| Failure::usage("name a GGUF file and a method"))?;
+        // With the output left out, the method comes second.
+        let (output, rest) = match rest {
+            [first, ..] if Method::from_name(first).is_ok() => (None, rest),
+            [output, rest @ ..] => (Some(PathBuf::from(output)), rest),
+            [] => (None, rest),
+        };
+        let (method, rest) =
+            rest.split_first().ok_or_else(|| Failure::usage("name a method after the files"))?;
+        let threads = match rest {
+            [] => None,
+            [n] => match n.parse() {
+                Ok(n) if n > 0 => Some(n),
+                _ => return Err(Failure::usage(format!("`{n}` is no number of threads"))),
+            },
+            [_, more, ..] => return Err(Failure::usage(format!("`{more}` is one argument too many"))),
+        };
+        Ok(Typed { input: input.into(), output, method: Method::from_name(method)?, threads })
+    }
+}
+
+/// The options of `llama-quantize`, from the command line.
+///
+/// # Errors
+/// A type, pattern, layer or value is wrong, or the file of types cannot be read.
+pub(super) fn options(args: &RecipeArgs) -> Result<Options, Failure> {
+    let mut tensor_types: Vec<TensorType> =
+        args.tensor_type.iter().map(|t| TensorType::parse(t)).collect::<Result<_, _>>()?;
+    if let Some(path) = &args.tensor_type_file {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Failure::new(
+                Kind::Input,
+                anyhow::Error::new(e).context(format!("cannot read `{}`", path.display())),
+            )
+        })?;
+        for item in text.split_whitespace() {
+            tensor_types.push(TensorType::parse(item)?);
+        }
+    }
+    Ok(Options {
+        pure: args.pure,
+        leave_output_tensor: args.leave_output_tensor,
+        output_tensor_type: args.output_tensor_type.as_deref().map(parse_type).transpose()?,
+        token_embedding_type: args.token_embedding_type.as_deref().map(parse_type).transpose()?,
+        tensor_types,
+        prune_layers: args.prune_layers.as_deref().map(parse_layers).transpose()?.unwrap_or_default(),
+        override_kv: args.override_kv.iter().map(|o| Override::parse(o)).collect::<Result<_, _>>()?,
+        allow_requantize: args.allow_requantize,
+        imatrix: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(args: &[&str], expected: Result<(Option<&str>, &str, Option<usize>), &str>) {
+        let args: Vec<String> = args.iter().map(|s| (*s).to_owned()).collect();
+        match (Typed::read(&args), expected) {
+            (Ok(t), Ok((output, method, threads))) => {
+                assert_eq!(t.output.as_deref(), output.map(Path::new));
+                assert_eq!((t.method.name, t.threads), (method, threads));
+            }
+            (Err(e), Err(part)) => assert!(e.render().contains(part), "{}", e.render()),
+            (found, _) => panic!("{found:?}"),
+        }
+    }
+
+    #[test]
+    fn positions_are_those_of_llama_quantize() {
+        check(&["in", "out", "q4_k_m"], Ok((Some("out"), "Q4_K_M", None)));
+        check(&["in", "Q8_0"], Ok((None, "Q8_0", None)));
+        check(&["in", "Q8_0", "3"], Ok((None, "Q8_0", Some(3))));
+        check(&["in", "out", "Q4_K", "2"], Ok((Some("out"), "Q4_K_M", Some(2))));
+        check(&["in", "out"], Err("name a method"));
+        check(&["in", "out", "Q4_K_N"], Err("Q4_K_N"));
+        check(&["in", "out", "Q8_0", "x"], Err("no number of threads"));
+        check(&["in", "Q8_0", "2", "3"], Err("too many"));
+    }
+}

@@ -1,0 +1,66 @@
+//! Why a job failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::files::WriteError;
+use crate::checkpoint::CheckpointError;
+use crate::convert::ConvertError;
+use crate::hub::{HubError, RepoIdError};
+use crate::quantize::{LayoutError, OptionError, UnknownMethod};
+
+/// Why a job failed. The other jobs go on.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// The model asks for something that this version does not do and that would change the bytes.
+    #[error("{text}")]
+    Unbuilt {
+        /// What to tell the user.
+        text: &'static str,
+    },
+    /// The Hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// A name that is none on the Hub.
+    #[error(transparent)]
+    Repo(#[from] RepoIdError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The conversion.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// A method's name.
+    #[error(transparent)]
+    Method(#[from] UnknownMethod),
+    /// An option.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// A method that does not fit the model.
+    #[error("method `{method}`")]
+    Layout {
+        /// The method.
+        method: &'static str,
+        /// What is in the way.
+        source: LayoutError,
+    },
+    /// The outputs.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A file or folder.
+    #[error("cannot read or write `{path}`")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The repository has another commit's files now than when the job was planned.
+    #[error("`{repo}` changed while the job was running")]
+    Changed {
+        /// The repository.
+        repo: String,
+    },
+}

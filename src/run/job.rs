@@ -1,0 +1,236 @@
+//! Doing a job.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::JobError;
+use super::files::{self, Target, Work};
+use super::papers::{self, Papers};
+use super::prepare::{Planned, Prepared, Setting};
+use crate::base::cancel::Cancel;
+use crate::base::{memory, units};
+use crate::card::metadata::{self, Machine, Run, Step};
+use crate::checkpoint::Checkpoint;
+use crate::event::{Code, Event, Observer};
+use crate::hub;
+use crate::plan::Decision;
+use crate::quantize::simd;
+
+/// What a job did.
+#[derive(Clone, Debug, Default)]
+pub struct JobReport {
+    /// Outputs that were made.
+    pub made: Vec<Made>,
+    /// Outputs that were up to date.
+    pub kept: Vec<PathBuf>,
+}
+
+/// An output that was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The method's name.
+    pub method: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its sha256 in hexadecimal digits.
+    pub sha256: String,
+    /// Bits for each weight.
+    pub bits_per_weight: f64,
+}
+
+/// When steps began and how long they took.
+struct Clock {
+    started: Timestamp,
+    start: Instant,
+    steps: Vec<Step>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Clock { started: Timestamp::now(), start: Instant::now(), steps: Vec::new() }
+    }
+
+    fn time<T>(&mut self, what: impl Into<String>, work: impl FnOnce() -> T) -> T {
+        let (started, start) = (Timestamp::now(), Instant::now());
+        let done = work();
+        let seconds = Some(round(start.elapsed().as_secs_f64()));
+        self.steps.push(Step { started: utc(started), what: what.into(), seconds });
+        done
+    }
+}
+
+/// Milliseconds are as exact as such times are.
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+fn utc(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Makes every output of a job that is not up to date.
+///
+/// # Errors
+/// [`JobError`]. What was finished before stays; nothing half is under a final name.
+pub fn execute(
+    mut prepared: Prepared,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<JobReport, JobError> {
+    let name = prepared.checkpoint.name.clone();
+    let mut report = JobReport::default();
+    for output in &prepared.outputs {
+        if output.decision == Decision::Keep {
+            let text = format!("`{}` is up to date", output.path().display());
+            observer.event(Event::new(Code::JobUpToDate, text).about(&*name));
+            report.kept.push(output.path());
+        }
+    }
+    if prepared.bytes_to_make() == 0 {
+        return Ok(report);
+    }
+    let papers = Papers::gather(&prepared, observer)?;
+    let mut clock = Clock::start();
+    if prepared.remote.is_some() {
+        clock.time("downloaded the checkpoint", || fetch(&mut prepared, setting, observer, cancel))?;
+    }
+
+    let outputs: Vec<&Planned> = prepared.outputs.iter().filter(|o| o.decision != Decision::Keep).collect();
+    announce(&outputs, &name, observer);
+    for output in &outputs {
+        forget(output)?;
+    }
+    let targets: Vec<Target> = outputs
+        .iter()
+        .map(|o| Target { name: o.method.name.to_owned(), path: o.path(), layout: o.layout.clone() })
+        .collect();
+    let work = Work {
+        threads: setting.threads,
+        memory: setting.memory,
+        check_finite: true,
+        hash: true,
+        task: name.clone(),
+    };
+    let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
+    let (written, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
+        files::write(&prepared.checkpoint, &prepared.blueprint, &targets, &work, cancel, observer)
+    })?;
+    let seconds = clock.steps.last().and_then(|s| s.seconds).unwrap_or_default();
+    let throughput = units::throughput(pass.bytes_read, std::time::Duration::from_secs_f64(seconds));
+    let text = format!(
+        "{} of weights read once, {} outputs, {seconds:.1} s{}",
+        units::decimal(pass.bytes_read),
+        written.len(),
+        throughput.map(|t| format!(", {t}")).unwrap_or_default()
+    );
+    let peak = memory::peak();
+    observer.event(
+        Event::new(Code::PassFinished, text)
+            .about(&*name)
+            .with("seconds", seconds)
+            .with("bytes_read", pass.bytes_read)
+            .with("peak_memory", peak),
+    );
+
+    let run = Run {
+        started: utc(clock.started),
+        finished: utc(Timestamp::now()),
+        seconds: round(clock.start.elapsed().as_secs_f64()),
+        machine: Machine {
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            simd: simd::level().to_string(),
+            threads: setting.threads as u32,
+            peak_memory: peak,
+        },
+        steps: clock.steps,
+    };
+    for (output, file) in outputs.iter().zip(&written) {
+        papers.write(&prepared, output, papers::record(output, file, seconds), &run)?;
+        let text = format!(
+            "`{}`: {}, {:.2} bits a weight",
+            file.path.display(),
+            units::decimal(file.bytes),
+            output.layout.bits_per_weight()
+        );
+        let sha256 = file.sha256.clone().unwrap_or_default();
+        observer.event(
+            Event::new(Code::MethodWritten, text)
+                .about(&*name)
+                .with("method", output.method.name)
+                .with("path", file.path.display().to_string())
+                .with("bytes", file.bytes)
+                .with("sha256", &*sha256),
+        );
+        report.made.push(Made {
+            method: output.method.name,
+            path: file.path.clone(),
+            bytes: file.bytes,
+            sha256,
+            bits_per_weight: output.layout.bits_per_weight(),
+        });
+    }
+    let text = "model cards, logs and metadata written";
+    observer.event(Event::new(Code::CardWritten, text).about(&*name));
+    if let (Some(remote), false) = (&prepared.remote, setting.keep_files) {
+        hub::remove_weights(&remote.repo, &remote.commit, &setting.hub, cancel)?;
+    }
+    Ok(report)
+}
+
+/// Brings the weights of a remote checkpoint here, at the very commit that the job was laid out for.
+fn fetch(
+    prepared: &mut Prepared,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), JobError> {
+    let Some(remote) = &prepared.remote else { return Ok(()) };
+    let snapshot = hub::snapshot(&remote.repo, Some(&remote.commit), &setting.hub, observer, cancel)?;
+    let mut checkpoint = Checkpoint::open(&snapshot.folder)?;
+    checkpoint.origin = prepared.checkpoint.origin.clone();
+    if checkpoint.tensors != prepared.checkpoint.tensors {
+        return Err(JobError::Changed { repo: remote.repo.to_string() });
+    }
+    prepared.checkpoint = checkpoint;
+    Ok(())
+}
+
+fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
+    let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
+    observer.event(
+        Event::new(Code::PassStarted, format!("one pass over the weights for {methods} ({})", simd::level()))
+            .about(name),
+    );
+    for output in outputs {
+        let fallbacks = &output.layout.fallbacks;
+        if let Some(first) = fallbacks.first() {
+            let width = output.layout.header.tensors[first.tensor].shape[0];
+            let text = format!(
+                "{}: {} tensors took another type because their width does not fit, such as {} in place of {} at {width}",
+                output.method.name,
+                fallbacks.len(),
+                first.used,
+                first.wanted
+            );
+            observer
+                .event(Event::new(Code::TensorFallback, text).about(name).with("tensors", fallbacks.len()));
+        }
+    }
+}
+
+/// Metadata of an earlier run must not vouch for a file that is about to change.
+fn forget(output: &Planned) -> Result<(), JobError> {
+    let path = output.folder.join(metadata::FILE_NAME);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(JobError::Io { path, source }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! What stands beside a GGUF file: the card, the log and, last, the metadata.
+
+use std::path::PathBuf;
+
+use super::prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE};
+use super::{JobError, files::Written};
+use crate::base::atomic;
+use crate::base::front_matter::{self, Node};
+use crate::card::inherit::{self, Fields, License};
+use crate::card::metadata::{self, FORMAT_VERSION, Output, Program, QuantizationMetadata, Run};
+use crate::card::{Card, DEFAULT_DESCRIPTION, log};
+use crate::config::Model;
+use crate::event::{Code, Event, Observer};
+use crate::gguf::GgmlType;
+
+/// What the cards of a job have in common.
+#[derive(Debug)]
+pub struct Papers {
+    fields: Fields,
+    description: String,
+    repo: Option<String>,
+}
+
+impl Papers {
+    /// Gathers what the cards say: the model's entry, then the source's card, then what is built in.
+    ///
+    /// # Errors
+    /// The notice's file cannot be read.
+    pub fn gather(prepared: &Prepared, observer: &dyn Observer) -> Result<Self, JobError> {
+        let model = &prepared.model;
+        let description = match &model.card.description {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| JobError::Io { path: PathBuf::from(path), source })?,
+            None => DEFAULT_DESCRIPTION.to_owned(),
+        };
+        let name = &*prepared.checkpoint.name;
+        let card = match prepared.checkpoint.small_file("README.md")? {
+            None => None,
+            Some(text) => match front_matter::parse(&text) {
+                Ok(node) => Some(node),
+                Err(error) => {
+                    let text = format!("the source's card is not used: {error}");
+                    observer.event(Event::new(Code::CardNotice, text).about(name));
+                    None
+                }
+            },
+        };
+        let inherited = inherit::from_card(
+            card.as_ref().unwrap_or(&Node::Map(Vec::new())),
+            prepared.source.repo.as_deref(),
+        );
+        let (fields, notices) = inherit::resolve(&[&stated(model), &inherited], &[]);
+        for notice in notices {
+            observer.event(Event::new(Code::CardNotice, notice.to_string()).about(name));
+        }
+        if fields.license.is_none() {
+            let text = "no licence is stated, neither by the source's card nor by `metadata.license`";
+            observer.event(Event::new(Code::CardNotice, text).about(name));
+        }
+        Ok(Papers { fields, description, repo: repo(model) })
+    }
+
+    /// Writes the three texts of one output; the metadata last, which is what makes the output finished.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(
+        &self,
+        prepared: &Prepared,
+        planned: &Planned,
+        made: Output,
+        run: &Run,
+    ) -> Result<(), JobError> {
+        let metadata = QuantizationMetadata {
+            format_version: FORMAT_VERSION,
+            program: Program {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                recipe_version: RECIPE_VERSION,
+            },
+            reference: REFERENCE.to_owned(),
+            source: prepared.source.clone(),
+            outputs: vec![made],
+            run: run.clone(),
+        };
+        let card = Card {
+            title: &planned.stem,
+            repo: self.repo.as_deref(),
+            fields: &self.fields,
+            quantized_by: prepared.model.card.quantized_by.as_deref(),
+            description: &self.description,
+            metadata: &metadata,
+        };
+        let texts = [
+            ("README.md", card.render()),
+            (log::FILE_NAME, log::render(&planned.stem, &metadata)),
+            (metadata::FILE_NAME, metadata.to_json()),
+        ];
+        for (name, text) in texts {
+            let path = planned.folder.join(name);
+            atomic::write(&path, text.as_bytes()).map_err(|source| JobError::Io { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// The repository that the files would be published to, where the entry names one.
+fn repo(model: &Model) -> Option<String> {
+    let publish = &model.publish;
+    publish.repo.as_ref().map(ToString::to_string).or_else(|| {
+        let owner = publish.owner.as_ref()?;
+        Some(format!("{owner}/{}{}", model.prefix, model.name))
+    })
+}
+
+/// What the entry says of the model.
+fn stated(model: &Model) -> Fields {
+    let m = &model.metadata;
+    let license = m.license.as_ref().map(|id| License {
+        id: id.clone(),
+        name: m.license_name.clone(),
+        link: m.license_link.clone(),
+    });
+    Fields {
+        license,
+        language: m.languages.clone(),
+        tags: model.card.tags.clone(),
+        datasets: m.datasets.clone(),
+        pipeline_tag: m.pipeline_tag.clone(),
+        library_name: m.library_name.clone(),
+        base_model: m.base_model.as_ref().map(|r| vec![r.to_string()]),
+        gate: None,
+    }
+}
+
+/// An output as the metadata records it.
+pub(super) fn record(planned: &Planned, written: &Written, seconds: f64) -> Output {
+    let mut tensor_types = std::collections::BTreeMap::new();
+    for tensor in &planned.layout.header.tensors {
+        let ty: GgmlType = tensor.ty;
+        *tensor_types.entry(ty.to_string()).or_insert(0) += 1;
+    }
+    Output {
+        file: planned.file_name(),
+        size: written.bytes,
+        sha256: written.sha256.clone().unwrap_or_default(),
+        recipe: planned.recipe.clone(),
+        bits_per_weight: planned.layout.bits_per_weight(),
+        tensor_types,
+        quality: None,
+        seconds,
+    }
+}

@@ -1,0 +1,335 @@
+//! A job before its work: the checkpoint's headers read, every output laid out, and what is up to date found.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use super::JobError;
+use crate::base::cancel::Cancel;
+use crate::base::hash;
+use crate::card::metadata::{self, QuantizationMetadata, Recipe, Source as SourceFacts, SourceFile, Wanted};
+use crate::checkpoint::{Checkpoint, Dtype};
+use crate::config::{self, Model, Source};
+use crate::convert::{Blueprint, ConvertOptions, OutType, blueprint};
+use crate::event::{Code, Event, Observer};
+use crate::hub::{self, HubOptions};
+use crate::plan::{Decision, decide};
+use crate::quantize::{Layout, Method, Options, layout};
+
+/// The llama.cpp whose bytes the outputs have.
+pub const REFERENCE: &str = "llama.cpp 0c1e57098 (llama-cpp-python 0.3.36)";
+
+/// Grows when the same recipe gives other bytes than before.
+pub const RECIPE_VERSION: u32 = 1;
+
+/// What every job of a run shares.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Where outputs go.
+    pub output: PathBuf,
+    /// Where remote checkpoints come from and are kept.
+    pub hub: HubOptions,
+    /// Make outputs again that are up to date.
+    pub force: bool,
+    /// Keep downloaded sources.
+    pub keep_files: bool,
+    /// Threads that compute.
+    pub threads: usize,
+    /// Most memory for weights, in bytes.
+    pub memory: Option<u64>,
+}
+
+/// A job that is ready to be done, or to be shown.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What was asked for.
+    pub model: Model,
+    /// The checkpoint; of a remote one, the headers only.
+    pub checkpoint: Checkpoint,
+    /// What is known of a remote one.
+    pub remote: Option<hub::Description>,
+    /// The conversion.
+    pub blueprint: Blueprint,
+    /// The source, as the metadata records it.
+    pub source: SourceFacts,
+    /// The outputs, in the order of the methods.
+    pub outputs: Vec<Planned>,
+}
+
+/// One output of a job.
+#[derive(Debug)]
+pub struct Planned {
+    /// How the weights are quantized.
+    pub method: &'static Method,
+    /// Name of the file without its ending, and of its folder.
+    pub stem: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Header, types, offsets, exact size.
+    pub layout: Layout,
+    /// What decides its bytes, as the metadata records it.
+    pub recipe: Recipe,
+    /// Whether it is made, and why.
+    pub decision: Decision,
+}
+
+impl Planned {
+    /// Name of the file.
+    pub fn file_name(&self) -> String {
+        format!("{}.gguf", self.stem)
+    }
+
+    /// Its final place.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(self.file_name())
+    }
+}
+
+impl Prepared {
+    /// Bytes that the outputs to be made will have.
+    pub fn bytes_to_make(&self) -> u64 {
+        self.outputs.iter().filter(|o| o.decision != Decision::Keep).map(|o| o.layout.file_bytes()).sum()
+    }
+
+    /// Bytes of weights that must be fetched first.
+    pub fn bytes_to_fetch(&self) -> u64 {
+        if self.remote.is_some() && self.bytes_to_make() > 0 { self.checkpoint.weight_bytes() } else { 0 }
+    }
+}
+
+/// Reads what is needed to know everything about a job but its weights.
+///
+/// # Errors
+/// [`JobError`] names the file, tensor, method or repository that is in the way.
+pub fn prepare(
+    model: &Model,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Prepared, JobError> {
+    if let Some(unbuilt) = model.blocked_by() {
+        return Err(JobError::Unbuilt { text: unbuilt.feature.text() });
+    }
+    let (checkpoint, remote) = open(&model.source, setting, observer, cancel)?;
+    let blueprint = blueprint(&checkpoint, &convert_options(model, &checkpoint), observer)?;
+    let source = source_facts(model, &checkpoint, remote.as_ref(), &blueprint)?;
+    let options = options(model)?;
+    let outputs = model
+        .methods
+        .iter()
+        .map(|name| {
+            let method = Method::from_name(name)?;
+            let layout = layout(&blueprint, method, &options)
+                .and_then(|layout| layout.check_built(&blueprint).map(|()| layout))
+                .map_err(|source| JobError::Layout { method: method.name, source })?;
+            let stem = model.stem(method.name);
+            let folder = setting.output.join(&stem);
+            let recipe = recipe(model, method, &options, &blueprint);
+            let decision = decision(&folder, &stem, &layout, &recipe, &source, setting.force);
+            Ok(Planned { method, stem, folder, layout, recipe, decision })
+        })
+        .collect::<Result<Vec<_>, JobError>>()?;
+    Ok(Prepared { model: model.clone(), checkpoint, remote, blueprint, source, outputs })
+}
+
+fn open(
+    source: &Source,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(Checkpoint, Option<hub::Description>), JobError> {
+    let (checkpoint, remote) = match source {
+        Source::Folder(path) => (Checkpoint::open(path)?, None),
+        Source::Hub { repo, revision } => {
+            let hub_repo = hub::RepoId::parse(repo.as_str())?;
+            let found = hub::describe(
+                &hub_repo,
+                revision.as_ref().map(config::Revision::as_str),
+                &setting.hub,
+                observer,
+                cancel,
+            )?;
+            let shards = found.shards.iter().map(|s| (s.file.path.clone(), s.header.clone())).collect();
+            let mut checkpoint = Checkpoint::from_headers(&found.folder, shards)?;
+            checkpoint.origin.repo = Some(repo.to_string());
+            checkpoint.origin.commit = Some(found.commit.clone());
+            (checkpoint, Some(found))
+        }
+    };
+    let bytes = checkpoint.weight_bytes();
+    let text = format!(
+        "{source}: {} tensors in {} files, {}",
+        checkpoint.tensors.len(),
+        checkpoint.shards.len(),
+        crate::base::units::decimal(bytes)
+    );
+    observer.event(
+        Event::new(Code::CheckpointOpened, text)
+            .about(&*checkpoint.name)
+            .with("weight_bytes", bytes)
+            .with("commit", checkpoint.origin.commit.clone()),
+    );
+    Ok((checkpoint, remote))
+}
+
+/// The base has the source's own type: what `--outtype auto` gives, but for f32, which that would cut to f16.
+fn convert_options(model: &Model, checkpoint: &Checkpoint) -> ConvertOptions {
+    let own = || {
+        let first = checkpoint.tensors.iter().find(|t| t.entry.shape.len() >= 2).map(|t| t.entry.dtype);
+        if first == Some(Dtype::F32) { OutType::F32 } else { OutType::Auto }
+    };
+    let out_type = match model.convert.outtype {
+        None => own(),
+        Some(config::OutType::F32) => OutType::F32,
+        Some(config::OutType::F16) => OutType::F16,
+        Some(config::OutType::BF16) => OutType::BF16,
+        Some(config::OutType::Q8_0) => OutType::Q8_0,
+        Some(config::OutType::Auto) => OutType::Auto,
+    };
+    ConvertOptions {
+        out_type,
+        model_name: model.convert.model_name.clone(),
+        pre_tokenizer: model.convert.pre_tokenizer.clone(),
+        ..ConvertOptions::default()
+    }
+}
+
+fn options(model: &Model) -> Result<Options, JobError> {
+    let q = &model.quantize;
+    let tensor_types = model
+        .tensor_types
+        .iter()
+        .map(|t| crate::quantize::TensorType::new(&t.pattern, t.ty))
+        .collect::<Result<_, _>>()?;
+    let override_kv = q
+        .override_kv
+        .iter()
+        .flatten()
+        .map(|(key, value)| {
+            let value = match value {
+                config::KvValue::Integer(v) => format!("int:{v}"),
+                config::KvValue::Float(v) => format!("float:{v}"),
+                config::KvValue::Bool(v) => format!("bool:{v}"),
+                config::KvValue::Text(v) => format!("str:{v}"),
+            };
+            crate::quantize::Override::parse(&format!("{key}={value}"))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Options {
+        pure: q.pure.unwrap_or(false),
+        leave_output_tensor: q.leave_output_tensor.unwrap_or(false),
+        output_tensor_type: q.output_tensor_type,
+        token_embedding_type: q.token_embedding_type,
+        tensor_types,
+        prune_layers: q.prune_layers.clone().unwrap_or_default(),
+        override_kv,
+        allow_requantize: false,
+        imatrix: None,
+    })
+}
+
+/// What decides the bytes, for the metadata.
+fn recipe(model: &Model, method: &Method, options: &Options, blueprint: &Blueprint) -> Recipe {
+    let rule = |t: &crate::quantize::TensorType| metadata::TensorTypeRule {
+        pattern: t.pattern().to_owned(),
+        ty: t.ty.to_string(),
+    };
+    Recipe {
+        method: method.name.to_owned(),
+        out_type: format!("{:?}", blueprint.out_type),
+        model_name: model.convert.model_name.clone(),
+        pre_tokenizer: model.convert.pre_tokenizer.clone(),
+        tensor_types: options.tensor_types.iter().map(rule).collect(),
+        output_tensor_type: options.output_tensor_type.map(|t| t.to_string()),
+        token_embedding_type: options.token_embedding_type.map(|t| t.to_string()),
+        pure: options.pure,
+        leave_output_tensor: options.leave_output_tensor,
+        allow_requantize: options.allow_requantize,
+        prune_layers: options.prune_layers.clone(),
+        override_kv: options.override_kv.iter().map(|o| format!("{}={:?}", o.key, o.value)).collect(),
+        ..Recipe::default()
+    }
+}
+
+/// The source with everything that tells whether it changed: a commit, or the sizes of the files with the hashes of
+/// the small ones and the times of the large ones.
+fn source_facts(
+    model: &Model,
+    checkpoint: &Checkpoint,
+    remote: Option<&hub::Description>,
+    blueprint: &Blueprint,
+) -> Result<SourceFacts, JobError> {
+    let files = match remote {
+        Some(found) => {
+            let file = |f: &hub::RemoteFile| SourceFile {
+                path: f.path.clone(),
+                size: f.size,
+                modified_ns: None,
+                sha256: f.sha256.clone(),
+            };
+            let mut files: Vec<SourceFile> = found.files.iter().map(file).collect();
+            files.sort_by(|a, b| a.path.cmp(&b.path));
+            files
+        }
+        None => local_files(checkpoint)
+            .map_err(|source| JobError::Io { path: checkpoint.folder.clone(), source })?,
+    };
+    Ok(SourceFacts {
+        name: checkpoint.name.clone(),
+        repo: checkpoint.origin.repo.clone(),
+        revision: match &model.source {
+            Source::Hub { revision, .. } => revision.as_ref().map(ToString::to_string),
+            Source::Folder(_) => None,
+        },
+        commit: checkpoint.origin.commit.clone(),
+        files,
+        architecture: blueprint.architecture.clone(),
+        parameters: blueprint.tensors.iter().map(|t| t.shape.iter().product::<u64>()).sum(),
+    })
+}
+
+/// The files of a folder that may decide bytes: weights, configuration, tokenizer, card.
+fn local_files(checkpoint: &Checkpoint) -> io::Result<Vec<SourceFile>> {
+    const SMALL: u64 = 32 << 20;
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&checkpoint.folder)? {
+        let entry = entry?;
+        let path = entry.file_name().to_string_lossy().into_owned();
+        let weights = checkpoint.shards.contains(&path);
+        let decides = ["json", "jinja", "txt", "model", "md"]
+            .iter()
+            .any(|e| Path::new(&path).extension().is_some_and(|x| x == *e));
+        let about = std::fs::metadata(entry.path())?;
+        if !about.is_file() || !(weights || decides) {
+            continue;
+        }
+        let small = !weights && about.len() <= SMALL;
+        let modified = about.modified()?.duration_since(UNIX_EPOCH).ok();
+        files.push(SourceFile {
+            path,
+            size: about.len(),
+            modified_ns: (!small).then_some(modified).flatten().and_then(|t| t.as_nanos().try_into().ok()),
+            sha256: if small { Some(hash::sha256(&std::fs::read(entry.path())?)) } else { None },
+        });
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+fn decision(
+    folder: &Path,
+    stem: &str,
+    layout: &Layout,
+    recipe: &Recipe,
+    source: &SourceFacts,
+    force: bool,
+) -> Decision {
+    let file = format!("{stem}.gguf");
+    let found = std::fs::read(folder.join(metadata::FILE_NAME)).ok();
+    let found = found.map(|bytes| QuantizationMetadata::from_json(&bytes));
+    // Metadata may state a size, but only the layout's is right.
+    let size = std::fs::metadata(folder.join(&file)).ok().map(|m| m.len());
+    let size = size.filter(|n| found.is_none() || *n == layout.file_bytes());
+    let wanted = Wanted { file: &file, recipe, source, reference: REFERENCE, recipe_version: RECIPE_VERSION };
+    decide(found.as_ref().map(Result::as_ref), size, &wanted, force)
+}
