@@ -6,4 +6,5 @@
 mod generated;
 mod hub;
 mod mixtures;
+mod parity;
 mod support;

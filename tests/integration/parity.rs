@@ -1,0 +1,194 @@
+//! Byte for byte what the reference writes: the seeded checkpoints of every family, converted to every type and quantized
+//! by every method. The expected hashes are the reference's (`scripts/record-parity`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jamph_quantizer::base::cancel::Cancel;
+use jamph_quantizer::base::hash::{hex, sha256};
+use jamph_quantizer::checkpoint::{Checkpoint, Weights};
+use jamph_quantizer::convert::{Blueprint, ConvertOptions, OutType, blueprint};
+use jamph_quantizer::quantize::pass::{Output, PassOptions, Sink, pass};
+use jamph_quantizer::quantize::{Layout, Method, Options, layout};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::support::fixtures::FIXTURES;
+
+/// What `scripts/record-parity` wrote.
+#[derive(Deserialize)]
+struct Record {
+    reference: Reference,
+    base: String,
+    inputs: BTreeMap<String, String>,
+    convert: BTreeMap<String, File>,
+    quantize: BTreeMap<String, File>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Reference {
+    package: String,
+    commit: String,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct File {
+    bytes: u64,
+    sha256: String,
+}
+
+macro_rules! parity {
+    ($($test:ident: $folder:literal;)*) => {
+        $(#[test] fn $test() { check($folder); })*
+
+        #[test]
+        fn every_fixture_has_a_test_and_a_record() {
+            let tested = [$($folder),*];
+            assert_eq!(FIXTURES.iter().map(|f| f.folder).collect::<Vec<_>>(), tested);
+            let mut recorded: Vec<String> = fs::read_dir(root().join("tests/parity"))
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+                .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+                .filter(|name| name != "mixture-models")
+                .collect();
+            recorded.sort();
+            let mut tested: Vec<_> = tested.map(str::to_owned).into();
+            tested.sort();
+            assert_eq!(recorded, tested);
+        }
+    };
+}
+
+parity! {
+    the_example: "tiny";
+    llama_untied_f16_llama3_rope_sharded: "Small-Llama-256-Instruct-v0.2";
+    llama_f32_linear_rope: "llama-wide-96";
+    llama_of_a_width_that_fits_no_block: "odd-llama-40";
+    mistral_nine_layers_sharded: "Mistral-9L-Chat";
+    qwen2_biases_yarn: "Qwen2.5-96-Instruct";
+    qwen2_untied_f32: "qwen2-32-base";
+    qwen3_norms_of_heads: "Qwen3-256";
+    qwen3_untied_f16_yarn_sharded: "qwen3-64-thinking-2507";
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn check(folder: &str) {
+    let record: Record = serde_json::from_slice(
+        &fs::read(root().join("tests/parity").join(format!("{folder}.json"))).expect("a record"),
+    )
+    .expect("a record's JSON");
+    assert_eq!(record.reference.package, "llama-cpp-python==0.3.36");
+    assert_eq!(record.reference.commit, "0c1e57098");
+
+    let tmp = tempfile::tempdir().expect("a temporary folder");
+    let dir = checkpoint_folder(folder, tmp.path());
+    for (name, expected) in &record.inputs {
+        let bytes = fs::read(dir.join(name)).expect(name);
+        assert_eq!(sha256(&bytes), *expected, "{folder}/{name} is not what the reference was given");
+    }
+
+    let checkpoint = Checkpoint::open(&dir).expect("a checkpoint");
+    let mut differing = Vec::new();
+    for (name, expected) in &record.convert {
+        let blueprint = convert(&checkpoint, name);
+        let layout = Layout::converted(&blueprint).expect("a layout");
+        let made = write(&checkpoint, &blueprint, &[(name, layout)], false);
+        compare(&format!("{name} conversion"), &made[0], expected, &mut differing);
+    }
+    let blueprint = convert(&checkpoint, &record.base);
+    let layouts: Vec<(&str, Layout)> = record
+        .quantize
+        .keys()
+        .map(|name| {
+            let method = Method::from_name(name).expect("a method");
+            (name.as_str(), layout(&blueprint, method, &Options::default()).expect("a layout"))
+        })
+        .collect();
+    let made = write(&checkpoint, &blueprint, &layouts, true);
+    for ((name, expected), made) in record.quantize.iter().zip(&made) {
+        compare(name, made, expected, &mut differing);
+    }
+    assert!(differing.is_empty(), "{folder} differs from the reference:\n{}", differing.join("\n"));
+}
+
+/// The example as it stands in the repository; any other checkpoint is made now.
+fn checkpoint_folder(folder: &str, tmp: &Path) -> PathBuf {
+    let example = root().join("examples/tiny");
+    if folder == "tiny" {
+        return example;
+    }
+    let fixture = FIXTURES.iter().find(|f| f.folder == folder).expect("a fixture");
+    fixture.write(tmp, &fs::read(example.join("tokenizer.json")).expect("the tokenizer")).expect("space");
+    tmp.join(folder)
+}
+
+#[test]
+fn the_example_is_what_its_seed_gives() {
+    for (name, bytes) in FIXTURES[0].files() {
+        assert!(
+            fs::read(root().join("examples/tiny").join(&name)).expect(&name) == bytes,
+            "examples/tiny/{name}"
+        );
+    }
+}
+
+fn convert(checkpoint: &Checkpoint, out_type: &str) -> Blueprint {
+    let out_type = match out_type {
+        "f32" => OutType::F32,
+        "f16" => OutType::F16,
+        "bf16" => OutType::BF16,
+        "q8_0" => OutType::Q8_0,
+        "auto" => OutType::Auto,
+        other => panic!("unknown type {other}"),
+    };
+    blueprint(checkpoint, &ConvertOptions { out_type, ..ConvertOptions::default() }, &())
+        .expect("a supported checkpoint")
+}
+
+/// Makes the files, all in one pass, and keeps only their sizes and hashes.
+fn write(
+    weights: &dyn Weights,
+    blueprint: &Blueprint,
+    layouts: &[(&str, Layout)],
+    check_finite: bool,
+) -> Vec<File> {
+    let mut sinks: Vec<Hashed> = layouts.iter().map(|_| Hashed::default()).collect();
+    let outputs = layouts
+        .iter()
+        .zip(&mut sinks)
+        .map(|((name, layout), sink)| Output { name, header: &layout.header, recipes: &layout.recipes, sink })
+        .collect();
+    let options = PassOptions { check_finite, ..PassOptions::default() };
+    pass(weights, blueprint, outputs, &options, &Cancel::new(), &()).expect("a pass");
+    let files: Vec<File> =
+        sinks.into_iter().map(|s| File { bytes: s.bytes, sha256: hex(&s.hash.finalize()) }).collect();
+    for (file, (name, layout)) in files.iter().zip(layouts) {
+        assert_eq!(file.bytes, layout.file_bytes(), "{name}: the size that was foretold");
+    }
+    files
+}
+
+#[derive(Default)]
+struct Hashed {
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Sink for Hashed {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn compare(what: &str, made: &File, expected: &File, differing: &mut Vec<String>) {
+    if made != expected {
+        differing.push(format!("  {what}: {} bytes, the reference wrote {}", made.bytes, expected.bytes));
+    }
+}
