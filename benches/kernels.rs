@@ -2,10 +2,16 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use jamph_quantizer::gguf::GgmlType::{self, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
-use jamph_quantizer::quantize::block::quantize;
+use jamph_quantizer::gguf::GgmlType::{self, *};
+use jamph_quantizer::quantize::block::{dequantize, quantize};
 
-const TYPES: [GgmlType; 5] = [Q2_K, Q3_K, Q4_K, Q5_K, Q6_K];
+const TYPES: &[GgmlType] = &[
+    F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0,
+    MXFP4, NVFP4, Q1_0, Q2_0,
+];
+
+/// Those that importances change.
+const WEIGHTED: &[GgmlType] = &[Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS];
 const ROW: usize = 2048;
 const ROWS: usize = 64;
 
@@ -36,8 +42,16 @@ fn plain(bencher: Bencher<'_, '_>, ty: GgmlType) {
     run(bencher, ty, None);
 }
 
-#[divan::bench(args = TYPES)]
+#[divan::bench(args = WEIGHTED)]
 fn by_importance(bencher: Bencher<'_, '_>, ty: GgmlType) {
     let importance: Vec<f32> = (0..ROW).map(|i| ((5 * i % 17) as f32 + 1.0) / 4.0).collect();
     run(bencher, ty, Some(&importance));
+}
+
+#[divan::bench(args = TYPES)]
+fn back_to_f32(bencher: Bencher<'_, '_>, ty: GgmlType) {
+    let mut x = weights();
+    let mut bytes = vec![0; x.len() / ty.block_size() * ty.block_bytes()];
+    quantize(ty, &x, ROW, None, &mut bytes);
+    bencher.counter(ItemsCount::new(x.len())).bench_local(|| dequantize(ty, black_box(&bytes), &mut x));
 }

@@ -27,3 +27,20 @@ pub(super) fn ue4m3(byte: u8) -> f32 {
         (1.0 + mantissa / 8.0) * f32::from_bits((u32::from(exponent) + 119) << 23)
     }
 }
+
+/// The UE4M3 byte for this value, rounded half up; 448 from 248 on, 0 for NaN (`ggml_fp32_to_ue4m3`).
+#[inline(always)]
+pub(super) fn to_ue4m3(x: f32) -> u8 {
+    if x.is_nan() || x <= 0.0 {
+        return 0;
+    }
+    let bits = x.to_bits();
+    let exponent = (bits >> 23) as i32 - 120;
+    if exponent <= 0 {
+        // Subnormal: units of 2^-9. One that rounds to a normal number stays below it.
+        return ((x * 512.0 + 0.5) as i32).min(7) as u8;
+    }
+    // Rounding carries into the exponent; the reference does without what the highest exponent has below 448.
+    let rounded = ((bits >> 20) + (bits >> 19 & 1)) as i32 - (120 << 3);
+    if rounded < 0x78 { rounded as u8 } else { 0x7e }
+}

@@ -11,7 +11,7 @@ use super::half::f32_to_f16;
 use crate::quantize::simd::multiversion;
 
 /// Values of a block.
-const QK: usize = 32;
+pub(super) const QK: usize = 32;
 /// Blocks whose scales are computed side by side.
 const GROUP: usize = 32;
 
@@ -127,17 +127,23 @@ fn floor(x: f32) -> u32 {
     nearest.to_bits().wrapping_sub(u32::from(nearest - MAGIC > x))
 }
 
-/// Writes `(x - min) * inverse + offset`, cut to integers of `BITS` bits: first bit 4 of each where there are 5 bits,
-/// then the low nibbles, the second half of them above.
+/// `(x - min) * inverse + offset`, cut to integers of `BITS` bits.
 #[inline(always)]
-fn pack<const BITS: u32>(x: &Block, min: f32, inverse: f32, offset: f32, out: &mut [u8]) {
+fn levels<const BITS: u32>(x: &Block, min: f32, inverse: f32, offset: f32) -> [u8; QK] {
     let max = ((1 << BITS) - 1) as f32;
     let mut q = [0; QK];
     for i in 0..QK {
         let level = (x[i] - min) * inverse + offset;
         q[i] = floor(if level < max { level } else { max }) as u8;
     }
-    let nibbles = if BITS == 5 {
+    q
+}
+
+/// Writes levels of 4 or 5 bits: first bit 4 of each where there are 5, then the low nibbles, the second half of them
+/// above.
+#[inline(always)]
+pub(super) fn pack(q: &[u8; QK], bits: u32, out: &mut [u8]) {
+    let nibbles = if bits == 5 {
         let (high, nibbles) = out.split_at_mut(4);
         for (bits, q) in high.iter_mut().zip(q.as_chunks().0) {
             *bits = fifth_bits(*q);
@@ -209,7 +215,7 @@ fn symmetric<const BITS: u32, const BYTES: usize>(x: &[f32], out: &mut [u8]) {
         let scales = Scales::new(&d);
         for (b, (x, out)) in blocks.iter().zip(&mut *out).enumerate() {
             out[..2].copy_from_slice(&scales.half[b].to_le_bytes());
-            pack::<BITS>(x, 0.0, scales.inverse[b], half_range + 0.5, &mut out[2..]);
+            pack(&levels::<BITS>(x, 0.0, scales.inverse[b], half_range + 0.5), BITS, &mut out[2..]);
         }
         if scales.lost {
             clear_lost(&d, &scales, 2, out);
@@ -233,7 +239,7 @@ fn with_minimum<const BITS: u32, const BYTES: usize>(x: &[f32], out: &mut [u8]) 
         for (b, (x, out)) in blocks.iter().zip(&mut *out).enumerate() {
             out[..2].copy_from_slice(&scales.half[b].to_le_bytes());
             out[2..4].copy_from_slice(&m[b].to_le_bytes());
-            pack::<BITS>(x, min[b], scales.inverse[b], 0.5, &mut out[4..]);
+            pack(&levels::<BITS>(x, min[b], scales.inverse[b], 0.5), BITS, &mut out[4..]);
         }
         if scales.lost {
             clear_lost(&d, &scales, 4, out);

@@ -8,14 +8,17 @@
 //! convert a float to an integer that cannot hold it, the reference is what x86-64's conversion gives.
 
 mod affine;
+mod coarse;
 mod codebook;
 mod decode;
 mod float;
 mod grids;
 mod half;
+mod iq4;
 mod k45;
 mod lanes;
 mod legacy;
+mod legacy_weighted;
 mod positive;
 mod q2_k;
 mod q3_k;
@@ -31,16 +34,15 @@ mod weighted;
 use crate::gguf::GgmlType;
 pub use validate::{first_non_finite, validate};
 
-/// Whether [`quantize`] can write this type.
+/// Whether [`quantize`] can write this type, with importances or without: the floats and all types without a grid.
+#[rustfmt::skip]
 pub fn supports(ty: GgmlType) -> bool {
-    use GgmlType::{BF16, F16, F32, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
-    matches!(ty, F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K)
-}
-
-/// Whether [`quantize`] can write this type with an importance matrix, too.
-pub fn supports_importance(ty: GgmlType) -> bool {
-    use GgmlType::{BF16, F16, F32, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_0};
-    matches!(ty, F32 | F16 | BF16 | Q8_0 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K)
+    use GgmlType::*;
+    matches!(
+        ty,
+        F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K
+            | IQ4_NL | IQ4_XS | TQ1_0 | TQ2_0 | MXFP4 | NVFP4 | Q1_0 | Q2_0
+    )
 }
 
 /// Whether the reference refuses to write this type without an importance matrix
@@ -55,9 +57,9 @@ pub fn requires_importance(ty: GgmlType) -> bool {
 /// Values are expected to be finite ([`first_non_finite`] tells).
 ///
 /// # Panics
-/// Where the type is not one that [`supports`] (or [`supports_importance`]) admits, `row` is no multiple of its block
-/// size, `x` is no whole number of rows, `out` has another size than the result, or `importance` has another length
-/// than a row or is missing for a type that [`requires_importance`].
+/// Where the type is not one that [`supports`] admits, `row` is no multiple of its block size, `x` is no whole number
+/// of rows, `out` has another size than the result, or `importance` has another length than a row or is missing for a
+/// type that [`requires_importance`].
 pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>, out: &mut [u8]) {
     assert!(row > 0 && row.is_multiple_of(ty.block_size()), "rows of {row} do not fit {ty}");
     assert!(x.len().is_multiple_of(row), "{} values are no whole rows of {row}", x.len());
@@ -68,10 +70,22 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
         GgmlType::F32 => float::quantize_f32(x, out),
         GgmlType::F16 => float::quantize_f16(x, out),
         GgmlType::BF16 => float::quantize_bf16(x, out),
-        GgmlType::Q4_0 if importance.is_none() => legacy::quantize_q4_0(x, out),
-        GgmlType::Q4_1 if importance.is_none() => legacy::quantize_q4_1(x, out),
-        GgmlType::Q5_0 if importance.is_none() => legacy::quantize_q5_0(x, out),
-        GgmlType::Q5_1 if importance.is_none() => legacy::quantize_q5_1(x, out),
+        GgmlType::Q4_0 => match importance {
+            None => legacy::quantize_q4_0(x, out),
+            Some(importance) => legacy_weighted::quantize_symmetric(x, importance, 4, out),
+        },
+        GgmlType::Q4_1 => match importance {
+            None => legacy::quantize_q4_1(x, out),
+            Some(importance) => legacy_weighted::quantize_affine(x, importance, 4, out),
+        },
+        GgmlType::Q5_0 => match importance {
+            None => legacy::quantize_q5_0(x, out),
+            Some(importance) => legacy_weighted::quantize_symmetric(x, importance, 5, out),
+        },
+        GgmlType::Q5_1 => match importance {
+            None => legacy::quantize_q5_1(x, out),
+            Some(importance) => legacy_weighted::quantize_affine(x, importance, 5, out),
+        },
         GgmlType::Q8_0 => legacy::quantize_q8_0(x, out),
         GgmlType::Q2_K => match importance {
             Some(importance) => q2_k::quantize_q2_k_weighted(x, importance, out),
@@ -93,6 +107,14 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
             Some(importance) => q6_k::quantize_q6_k_weighted(x, importance, out),
             None => q6_k::quantize_q6_k(x, out),
         },
+        GgmlType::Q1_0 => coarse::quantize_q1_0(x, out),
+        GgmlType::Q2_0 => coarse::quantize_q2_0(x, out),
+        GgmlType::TQ1_0 => coarse::quantize_tq1_0(x, out),
+        GgmlType::TQ2_0 => coarse::quantize_tq2_0(x, out),
+        GgmlType::MXFP4 => coarse::quantize_mxfp4(x, out),
+        GgmlType::NVFP4 => coarse::quantize_nvfp4(x, out),
+        GgmlType::IQ4_NL => iq4::quantize_iq4_nl(x, importance, out),
+        GgmlType::IQ4_XS => iq4::quantize_iq4_xs(x, importance, out),
         _ => panic!("{ty} cannot be written"),
     }
 }

@@ -50,10 +50,23 @@ pub(super) fn check_known(ty: GgmlType, n: usize, weighted: bool, want: &str) {
 
 /// Checks a kernel against its scalar definition for these values, at every level.
 pub(super) fn check_defined(ty: GgmlType, x: &[f32], define: impl Fn(&[f32]) -> Vec<u8>) {
+    check_defined_with(ty, x, None, |x, _| define(x));
+}
+
+/// [`check_defined`] with importances for the first values of a row, the same for all after them.
+pub(super) fn check_defined_with(
+    ty: GgmlType,
+    x: &[f32],
+    importance: Option<&[f32]>,
+    define: impl Fn(&[f32], Option<&[f32]>) -> Vec<u8>,
+) {
     let (size, bytes) = (ty.block_size(), ty.block_bytes());
-    let want: Vec<u8> = x.chunks_exact(size).flat_map(define).collect();
+    let row: Option<Vec<f32>> = importance.map(|w| w.iter().copied().cycle().take(x.len()).collect());
+    let blocks = x.chunks_exact(size).enumerate();
+    let want: Vec<u8> =
+        blocks.flat_map(|(b, x)| define(x, row.as_ref().map(|w| &w[b * size..][..size]))).collect();
     at_every_level(|level| {
-        let got = quantized(ty, x, None);
+        let got = quantized(ty, x, row.as_deref());
         for (b, (got, want)) in got.chunks_exact(bytes).zip(want.chunks_exact(bytes)).enumerate() {
             assert_eq!(hex(got), hex(want), "{ty} with {level}, block of {:?}", &x[b * size..][..size]);
         }
