@@ -39,6 +39,11 @@ record-parity ref:
 real:
     scripts/real
 
+# A reader of hostile input under libFuzzer: gguf, safetensors, models_yaml, card (needs nightly and cargo-fuzz)
+[group('test')]
+fuzz target seconds="60":
+    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+
 # This program and the reference side by side; writes docs/benchmarks.md
 [group('bench')]
 bench-reference ref models:
