@@ -107,6 +107,16 @@ pub enum LayoutError {
         /// Its type.
         ty: GgmlType,
     },
+    /// A tensor of integers or doubles, which the reference does not quantize.
+    #[error("tensor `{tensor}` is `{from}` and cannot be made `{to}`")]
+    Source {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        from: GgmlType,
+        /// The type that was chosen.
+        to: GgmlType,
+    },
     /// A tensor that is quantized already.
     #[error("tensor `{tensor}` is `{from}` already; making it `{to}` would lose quality twice")]
     Requantize {
@@ -184,6 +194,11 @@ fn check(
     }
     if !base.row_values().is_multiple_of(ty.block_size() as u64) {
         return Err(LayoutError::Width { tensor: tensor(), ty, row_values: base.row_values() });
+    }
+    let readable =
+        base.ty.is_quantized() || matches!(base.ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
+    if base.ty != ty && !readable {
+        return Err(LayoutError::Source { tensor: tensor(), from: base.ty, to: ty });
     }
     if base.ty.is_quantized() && base.ty != ty && !options.allow_requantize {
         return Err(LayoutError::Requantize { tensor: tensor(), from: base.ty, to: ty });
@@ -482,6 +497,8 @@ mod tests {
         let allowed = Options { allow_requantize: true, ..Options::default() };
         assert!(layout(&quantized, method("Q4_0"), &allowed).is_ok());
         assert!(layout(&quantized, method("Q8_0"), &Options::default()).is_ok());
+        quantized.tensors[0].ty = GgmlType::F64;
+        check(&quantized, "Q4_0", allowed, "tensor `blk.0.ffn_up.weight` is `F64` and cannot be made `Q4_0`");
     }
 
     #[test]

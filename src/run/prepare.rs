@@ -91,9 +91,12 @@ impl Prepared {
         self.outputs.iter().filter(|o| o.decision != Decision::Keep).map(|o| o.layout.file_bytes()).sum()
     }
 
-    /// Bytes of weights that must be fetched first.
+    /// Bytes of the checkpoint that must be fetched first.
     pub fn bytes_to_fetch(&self) -> u64 {
-        if self.remote.is_some() && self.bytes_to_make() > 0 { self.checkpoint.weight_bytes() } else { 0 }
+        match &self.remote {
+            Some(remote) if self.bytes_to_make() > 0 => remote.missing_bytes(),
+            _ => 0,
+        }
     }
 }
 
