@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::metadata::{Output, QuantizationMetadata, Recipe};
+use super::metadata::{Output, QuantizationMetadata, Recipe, TensorQuality};
 use super::text;
 use crate::base::units;
 
@@ -85,7 +85,12 @@ fn describe(out: &mut String, output: &Output) {
     if let Some(q) = output.quality {
         let snr =
             q.snr_db.map_or_else(|| "nothing lost".to_owned(), |snr| format!("signal to noise {snr:.2} dB"));
-        rows.push(("Error of the weights", format!("rmse {:.6}, {snr}", q.rmse)));
+        rows.push(("Error of the weights", format!("{:.4} % of their size, {snr}", q.relative_rmse * 100.0)));
+    }
+    let snr = |t: &TensorQuality| t.quality.snr_db.unwrap_or(f64::INFINITY);
+    if let Some(worst) = output.tensors.iter().min_by(|a, b| snr(a).total_cmp(&snr(b))) {
+        let (name, ty) = (text::code(&worst.name), text::plain(&worst.ty));
+        rows.push(("Largest error", format!("`{name}` ({ty}), signal to noise {:.2} dB", snr(worst))));
     }
     let options = options(&output.recipe);
     if !options.is_empty() {

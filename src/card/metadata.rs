@@ -173,28 +173,49 @@ pub struct Output {
     pub bits_per_weight: f64,
     /// Number of tensors of each type.
     pub tensor_types: BTreeMap<String, u64>,
-    /// How far the weights are from the source's.
+    /// How far the weights are from the base's, over all tensors that were quantized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
+    /// The same for each tensor that was quantized, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensors: Vec<TensorQuality>,
     /// Seconds that the file took; files of one pass share their time.
     pub seconds: f64,
 }
 
-/// The error of the weights, measured against the source.
+/// The error of the weights, measured against the base that they were quantized from. With an importance matrix, the
+/// squares are weighted by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quality {
-    /// Root of the mean square error.
-    pub rmse: f64,
+    /// Root of the mean square error, relative to the root of the mean square of the weights.
+    pub relative_rmse: f64,
     /// Signal to noise in decibels; none where nothing was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snr_db: Option<f64>,
 }
 
 impl Quality {
-    /// From measured figures. A ratio without noise is infinite, which JSON does not have.
-    pub fn new(rmse: f64, snr_db: f64) -> Self {
-        Quality { rmse, snr_db: Some(snr_db).filter(|snr| snr.is_finite()) }
+    /// From measured figures, rounded to what they are worth. A ratio without noise is infinite, which JSON does not
+    /// have.
+    pub fn new(relative_rmse: f64, snr_db: Option<f64>) -> Self {
+        Quality {
+            relative_rmse: (relative_rmse * 1e8).round() / 1e8,
+            snr_db: snr_db.filter(|snr| snr.is_finite()).map(|snr| (snr * 1e3).round() / 1e3),
+        }
     }
+}
+
+/// The error of one tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TensorQuality {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// Its error.
+    #[serde(flatten)]
+    pub quality: Quality,
 }
 
 /// One run of the program.

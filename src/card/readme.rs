@@ -125,7 +125,7 @@ impl Card<'_> {
             let mut quality = method.map_or("", |m| m.quality).to_owned();
             if let Some(snr) = o.quality.and_then(|q| q.snr_db) {
                 let comma = if quality.is_empty() { "" } else { ", " };
-                write!(quality, "{comma}{snr:.1} dB").expect("writing to a string");
+                write!(quality, "{comma}SNR {snr:.1} dB").expect("writing to a string");
             }
             let file = text::code(&o.file);
             let cells = [
@@ -140,7 +140,7 @@ impl Card<'_> {
         }
         if self.metadata.outputs.iter().any(|o| o.quality.is_some_and(|q| q.snr_db.is_some())) {
             out.push_str(
-                "\nDecibels are the weights' signal to noise against the source: 6 dB halve the error.\n",
+                "\nSNR is the weights' signal to noise against the source: 6 dB more halve the error.\n",
             );
         }
         if let Some(o) = self.example().filter(|_| self.metadata.outputs.len() > 1) {

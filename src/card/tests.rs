@@ -16,6 +16,7 @@ fn output(method: &str, size: u64, bits_per_weight: f64, types: &[(&str, u64)]) 
         bits_per_weight,
         tensor_types: types.iter().map(|(ty, n)| ((*ty).to_owned(), *n)).collect(),
         quality: None,
+        tensors: Vec::new(),
         seconds: 1.25,
     }
 }
@@ -30,7 +31,14 @@ fn example() -> QuantizationMetadata {
         ..Imatrix::default()
     });
     q4.recipe.tensor_types = vec![TensorTypeRule { pattern: "attn_v".to_owned(), ty: "q8_0".to_owned() }];
-    q4.quality = Some(Quality::new(0.001_234, 27.35));
+    q4.quality = Some(Quality::new(0.0429, Some(27.35)));
+    let tensor =
+        |name: &str, ty: &str, quality| TensorQuality { name: name.to_owned(), ty: ty.to_owned(), quality };
+    q4.tensors = vec![
+        tensor("token_embd.weight", "q8_0", Quality::new(0.005, Some(46.02))),
+        tensor("blk.0.ffn_down.weight", "q4_K", Quality::new(0.071, Some(22.97))),
+        tensor("blk.0.attn_q.weight", "q5_0", Quality::new(0.0, None)),
+    ];
     let step = |started: &str, what: &str, seconds| Step {
         started: started.to_owned(),
         what: what.to_owned(),
@@ -139,7 +147,7 @@ fn the_metadata() {
 #[test]
 fn metadata_is_read_back_and_tolerates_what_it_does_not_know() {
     let mut metadata = example();
-    metadata.outputs[0].quality = Some(Quality::new(0.0, f64::INFINITY));
+    metadata.outputs[0].quality = Some(Quality::new(0.0, Some(f64::INFINITY)));
     assert_eq!(QuantizationMetadata::from_json(metadata.to_json().as_bytes()).unwrap(), metadata);
     let mut json: serde_json::Value = serde_json::from_str(&metadata.to_json()).unwrap();
     json["later"] = 1.into();

@@ -85,6 +85,9 @@ pub(super) struct WorkArgs {
     /// Keep downloaded sources
     #[arg(long)]
     pub(super) keep_files: bool,
+    /// Do not measure what quantizing loses
+    #[arg(long)]
+    pub(super) no_stats: bool,
     /// Where outputs go [default: output]
     #[arg(long, short, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
@@ -241,6 +244,9 @@ pub(super) struct QuantizeArgs {
     /// Changes to the method.
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
+    /// Do not measure what quantizing loses
+    #[arg(long)]
+    pub(super) no_stats: bool,
     /// Say what would be written; write nothing
     #[arg(long)]
     pub(super) dry_run: bool,

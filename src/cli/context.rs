@@ -97,6 +97,7 @@ impl Context {
             hub: self.hub.clone(),
             force,
             keep_files,
+            stats: true,
             threads: self.threads,
             memory: self.memory,
         }
@@ -109,6 +110,7 @@ impl Context {
             memory: self.memory,
             check_finite: true,
             hash: false,
+            stats: true,
             task: task.to_owned(),
         }
     }

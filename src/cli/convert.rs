@@ -51,7 +51,7 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
     }
     let name = checkpoint.name.clone();
     // The reference's converter lets weights by that are not finite; quantizing them is refused.
-    let work = files::Work { check_finite: false, ..context.work(&name) };
+    let work = files::Work { check_finite: false, stats: false, ..context.work(&name) };
     let target = Target { name: name.clone(), path, layout };
     let (written, _) =
         files::write(&checkpoint, &blueprint, &[target], &work, &context.cancel, &*context.observer)?;

@@ -126,7 +126,8 @@ fn warn(unbuilt: &[Unbuilt], context: &Context) {
 
 /// Prepares and does every job; one that fails does not stop the others.
 fn work(models: Vec<Model>, args: &WorkArgs, context: &Context) -> Result<(), Failure> {
-    let setting = context.setting(args.output.as_ref(), args.force, args.keep_files);
+    let mut setting = context.setting(args.output.as_ref(), args.force, args.keep_files);
+    setting.stats = !args.no_stats;
     if args.dry_run {
         return show(models, &setting, context);
     }

@@ -8,6 +8,7 @@ use super::{Context, print};
 use crate::base::units;
 use crate::checkpoint::GgufModel;
 use crate::convert::Blueprint;
+use crate::event::{Code, Event};
 use crate::quantize::options::{parse_layers, parse_type};
 use crate::quantize::{Layout, Method, Options, Override, TensorType, layout};
 use crate::run::files::{self, Target};
@@ -35,8 +36,29 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     }
     let mut work = context.work(typed.method.name);
     work.threads = typed.threads.unwrap_or(work.threads);
-    let target = Target { name: typed.method.name.to_owned(), path: output, layout };
-    files::write(&model, &blueprint, &[target], &work, &context.cancel, &*context.observer)?;
+    work.stats = !args.no_stats;
+    let name = typed.method.name;
+    let targets = [Target { name: name.to_owned(), path: output, layout }];
+    let (written, report) =
+        files::write(&model, &blueprint, &targets, &work, &context.cancel, &*context.observer)?;
+    for (target, file) in targets.iter().zip(written) {
+        let loss = report.file_loss(&target.layout.header);
+        let snr = loss.and_then(|l| l.snr_db());
+        let text = format!(
+            "`{}`: {}, {:.2} bits a weight{}",
+            file.path.display(),
+            units::decimal(file.bytes),
+            target.layout.bits_per_weight(),
+            snr.map(|snr| format!(", SNR {snr:.1} dB")).unwrap_or_default()
+        );
+        context.observer.event(
+            Event::new(Code::MethodWritten, text)
+                .about(name)
+                .with("path", file.path.display().to_string())
+                .with("bytes", file.bytes)
+                .with("snr_db", snr),
+        );
+    }
     Ok(())
 }
 

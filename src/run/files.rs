@@ -49,6 +49,8 @@ pub struct Work {
     pub check_finite: bool,
     /// Whether to hash the files as they are written.
     pub hash: bool,
+    /// Whether to measure what quantizing loses.
+    pub stats: bool,
     /// What progress is about.
     pub task: String,
 }
@@ -167,6 +169,7 @@ fn fit(
     let mut options = PassOptions {
         threads: work.threads,
         check_finite: work.check_finite,
+        stats: work.stats,
         task: work.task.clone(),
         ..PassOptions::default()
     };

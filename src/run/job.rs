@@ -116,6 +116,7 @@ pub fn execute(
         memory: setting.memory,
         check_finite: true,
         hash: true,
+        stats: setting.stats,
         task: name.clone(),
     };
     let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
@@ -153,12 +154,14 @@ pub fn execute(
         steps: clock.steps,
     };
     for (output, file) in outputs.iter().zip(&written) {
-        papers.write(&prepared, output, papers::record(output, file, seconds), &run)?;
+        papers.write(&prepared, output, papers::record(output, file, &pass, seconds), &run)?;
+        let snr = pass.file_loss(&output.layout.header).and_then(|l| l.snr_db());
         let text = format!(
-            "`{}`: {}, {:.2} bits a weight",
+            "`{}`: {}, {:.2} bits a weight{}",
             file.path.display(),
             units::decimal(file.bytes),
-            output.layout.bits_per_weight()
+            output.layout.bits_per_weight(),
+            snr.map(|snr| format!(", SNR {snr:.1} dB")).unwrap_or_default()
         );
         let sha256 = file.sha256.clone().unwrap_or_default();
         observer.event(
@@ -167,7 +170,8 @@ pub fn execute(
                 .with("method", output.method.name)
                 .with("path", file.path.display().to_string())
                 .with("bytes", file.bytes)
-                .with("sha256", &*sha256),
+                .with("sha256", &*sha256)
+                .with("snr_db", snr),
         );
         report.made.push(Made {
             method: output.method.name,

@@ -7,11 +7,14 @@ use super::{JobError, files::Written};
 use crate::base::atomic;
 use crate::base::front_matter::{self, Node};
 use crate::card::inherit::{self, Fields, License};
-use crate::card::metadata::{self, FORMAT_VERSION, Output, Program, QuantizationMetadata, Run};
+use crate::card::metadata::{
+    self, FORMAT_VERSION, Output, Program, Quality, QuantizationMetadata, Run, TensorQuality,
+};
 use crate::card::{Card, DEFAULT_DESCRIPTION, log};
 use crate::config::Model;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::GgmlType;
+use crate::quantize::pass::{Loss, PassReport};
 
 /// What the cards of a job have in common.
 #[derive(Debug)]
@@ -134,12 +137,16 @@ fn stated(model: &Model) -> Fields {
 }
 
 /// An output as the metadata records it.
-pub(super) fn record(planned: &Planned, written: &Written, seconds: f64) -> Output {
+pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, seconds: f64) -> Output {
     let mut tensor_types = std::collections::BTreeMap::new();
     for tensor in &planned.layout.header.tensors {
         let ty: GgmlType = tensor.ty;
         *tensor_types.entry(ty.to_string()).or_insert(0) += 1;
     }
+    let tensors = planned.layout.header.tensors.iter().enumerate().filter_map(|(i, tensor)| {
+        let quality = quality(pass.loss(i, tensor.ty)?)?;
+        Some(TensorQuality { name: tensor.name.clone(), ty: tensor.ty.to_string(), quality })
+    });
     Output {
         file: planned.file_name(),
         size: written.bytes,
@@ -147,7 +154,14 @@ pub(super) fn record(planned: &Planned, written: &Written, seconds: f64) -> Outp
         recipe: planned.recipe.clone(),
         bits_per_weight: planned.layout.bits_per_weight(),
         tensor_types,
-        quality: None,
+        quality: pass.file_loss(&planned.layout.header).as_ref().and_then(quality),
+        tensors: tensors.collect(),
         seconds,
     }
+}
+
+/// A figure that is not finite, of weights near the limits of f32, cannot be told in JSON.
+fn quality(loss: &Loss) -> Option<Quality> {
+    let rmse = loss.relative_rmse();
+    rmse.is_finite().then(|| Quality::new(rmse, loss.snr_db()))
 }

@@ -33,6 +33,8 @@ pub struct Setting {
     pub force: bool,
     /// Keep downloaded sources.
     pub keep_files: bool,
+    /// Measure what quantizing loses.
+    pub stats: bool,
     /// Threads that compute.
     pub threads: usize,
     /// Most memory for weights, in bytes.

@@ -6,6 +6,7 @@
 //! bytes on, and whoever holds the next one in line writes it. So reading, computing and writing overlap, no thread
 //! only waits, and the memory is that of the slabs under way, whatever the model.
 
+mod loss;
 mod order;
 mod slab;
 
@@ -16,6 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
+pub use self::loss::Loss;
+use self::loss::Tally;
 use self::order::Outlet;
 use self::slab::{Worker, slabs};
 use crate::base::cancel::Cancel;
@@ -61,13 +64,21 @@ pub struct PassOptions {
     pub slab_values: u64,
     /// Whether weights that are NaN or infinite end the pass, as `llama-quantize` does; the converter lets them by.
     pub check_finite: bool,
+    /// Whether to measure what quantizing loses.
+    pub stats: bool,
     /// What progress reports are about.
     pub task: String,
 }
 
 impl Default for PassOptions {
     fn default() -> Self {
-        PassOptions { threads: 1, slab_values: SLAB_VALUES, check_finite: true, task: String::new() }
+        PassOptions {
+            threads: 1,
+            slab_values: SLAB_VALUES,
+            check_finite: true,
+            stats: true,
+            task: String::new(),
+        }
     }
 }
 
@@ -78,7 +89,7 @@ pub const SLAB_VALUES: u64 = 1 << 18;
 const SLABS_PER_THREAD: usize = 4;
 
 /// What a pass did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PassReport {
     /// Slabs walked.
     pub slabs: u64,
@@ -86,6 +97,23 @@ pub struct PassReport {
     pub bytes_read: u64,
     /// Slabs quantized, for each type; a slab counts once a type, however many outputs want it.
     pub quantized: HashMap<GgmlType, u64>,
+    /// For each tensor of the headers, what it lost in each type that it was quantized to, against the base file's
+    /// values. Empty without [`PassOptions::stats`], and for tensors that are as in the base file.
+    pub losses: Vec<Vec<(GgmlType, Loss)>>,
+}
+
+impl PassReport {
+    /// What a tensor lost in this type; `None` where that was not measured.
+    pub fn loss(&self, tensor: usize, ty: GgmlType) -> Option<&Loss> {
+        self.losses.get(tensor)?.iter().find(|(t, _)| *t == ty).map(|(_, loss)| loss)
+    }
+
+    /// What a file with this header lost, over its tensors that were measured; `None` where none was.
+    pub fn file_loss(&self, header: &Header) -> Option<Loss> {
+        let tensors = header.tensors.iter().enumerate();
+        let loss = Loss::of_tensors(tensors.filter_map(|(i, t)| self.loss(i, t.ty)));
+        (loss.values > 0).then_some(loss)
+    }
 }
 
 /// Why a pass ended early. What the sinks have got by then is no file.
@@ -164,6 +192,7 @@ pub fn pass(
     let total: u64 = slabs.iter().map(|s| s.source_bytes).sum();
 
     let threads = options.threads.max(1);
+    let tally = Mutex::new(Tally::new(if options.stats { wanted.len() } else { 0 }));
     let shared = Shared {
         slabs: slabs.len(),
         outlets,
@@ -176,7 +205,7 @@ pub fn pass(
     };
     let reports = std::thread::scope(|scope| {
         let run = || {
-            let mut worker = Worker::new(weights, blueprint, options.check_finite);
+            let mut worker = Worker::new(weights, blueprint, options);
             while let Some(i) = shared.claim(cancel) {
                 let slab = &slabs[i];
                 let made =
@@ -184,6 +213,9 @@ pub fn pass(
                 if let Err(error) = made {
                     shared.fail(error);
                     break;
+                }
+                if options.stats {
+                    lock(&tally).add(i, slab.tensor, std::mem::take(&mut worker.losses));
                 }
                 let done =
                     shared.bytes_done.fetch_add(slab.source_bytes, Ordering::Relaxed) + slab.source_bytes;
@@ -204,7 +236,8 @@ pub fn pass(
     if let Some(error) = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    let mut report = PassReport { slabs: slabs.len() as u64, ..PassReport::default() };
+    let losses = tally.into_inner().unwrap_or_else(PoisonError::into_inner).tensors;
+    let mut report = PassReport { slabs: slabs.len() as u64, losses, ..PassReport::default() };
     for r in reports {
         report.bytes_read += r.bytes_read;
         for (ty, n) in r.quantized {

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{PassError, PassReport};
+use super::loss::{Loss, Meter};
+use super::{PassError, PassOptions, PassReport};
 use crate::checkpoint::Weights;
 use crate::convert::{Blueprint, Part, Recipe, RowOrder, TensorRecipe};
 use crate::gguf::GgmlType;
@@ -86,21 +87,28 @@ pub(super) struct Worker<'a> {
     weights: &'a dyn Weights,
     blueprint: &'a Blueprint,
     check_finite: bool,
+    stats: bool,
     read: Vec<u8>,
     ordered: Vec<u8>,
     floats: Vec<f32>,
+    decoded: Vec<f32>,
+    /// What the slab that was made last lost, in each type.
+    pub(super) losses: Vec<(GgmlType, Loss)>,
     pub(super) report: PassReport,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(weights: &'a dyn Weights, blueprint: &'a Blueprint, check_finite: bool) -> Self {
+    pub(super) fn new(weights: &'a dyn Weights, blueprint: &'a Blueprint, options: &PassOptions) -> Self {
         Worker {
             weights,
             blueprint,
-            check_finite,
+            check_finite: options.check_finite,
+            stats: options.stats,
             read: Vec::new(),
             ordered: Vec::new(),
             floats: Vec::new(),
+            decoded: Vec::new(),
+            losses: Vec::new(),
             report: PassReport::default(),
         }
     }
@@ -142,7 +150,7 @@ impl<'a> Worker<'a> {
         if let (true, Some(bytes)) = (wants_base, base_bytes) {
             made.push((base, bytes));
         }
-        let mut all = Vec::with_capacity(wanted.len());
+        let (mut all, quantized) = (Vec::with_capacity(wanted.len()), made.len());
         for &ty in wanted {
             if let Some((_, bytes)) = made.iter().find(|(t, _)| *t == ty) {
                 all.push(Arc::clone(bytes));
@@ -154,6 +162,13 @@ impl<'a> Worker<'a> {
             }
             made.push((ty, Arc::clone(&bytes)));
             all.push(bytes);
+        }
+        self.losses.clear();
+        if let (true, [_, ..]) = (self.stats, &made[quantized..]) {
+            let meter = Meter::new(&self.floats, None);
+            for (ty, blocks) in &made[quantized..] {
+                self.losses.push((*ty, meter.loss(*ty, blocks, &mut self.decoded)));
+            }
         }
         self.report.bytes_read += slab.source_bytes;
         Ok(all)

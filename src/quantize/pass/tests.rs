@@ -131,6 +131,53 @@ fn outputs_are_those_of_a_plain_walk_whatever_the_threads_and_slabs() {
 }
 
 #[test]
+fn losses_are_those_of_the_whole_tensors_whatever_the_threads() {
+    let (floats, memory, blueprint) = example();
+    let headers = [GgmlType::Q4_0, GgmlType::BF16, GgmlType::Q4_0, GgmlType::Q8_0]
+        .map(|ty| header(&blueprint, |t| quantized(t, ty)));
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    let run = |threads, slab_values, stats| {
+        let mut sinks = [const { Vec::new() }; 4];
+        let outputs = headers
+            .iter()
+            .zip(&mut sinks)
+            .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, sink })
+            .collect();
+        let options = PassOptions { threads, slab_values, stats, ..PassOptions::default() };
+        pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &()).unwrap()
+    };
+    let report = run(1, 64 * 8, true);
+    for threads in [2, 7] {
+        assert_eq!(run(threads, 64 * 8, true).losses, report.losses);
+    }
+    // The base file is what counts as the source, and what is as in the base file is not measured.
+    let types = |report: &PassReport| -> Vec<Vec<GgmlType>> {
+        report.losses.iter().map(|t| t.iter().map(|(ty, _)| *ty).collect()).collect()
+    };
+    let both = vec![GgmlType::Q4_0, GgmlType::Q8_0];
+    assert_eq!(types(&report), [both.clone(), both.clone(), vec![], both, vec![], vec![]]);
+    assert_eq!(types(&run(2, 64 * 8, false)), Vec::<Vec<GgmlType>>::new());
+
+    let base = |bytes: &[u8], ty| {
+        let mut values = vec![0.0; 64 * 48];
+        block::dequantize(ty, bytes, &mut values);
+        values
+    };
+    let mut bytes = vec![0; 64 * 48 * 2];
+    block::quantize(GgmlType::BF16, &floats[..64 * 48], 64, None, &mut bytes);
+    let x = base(&bytes, GgmlType::BF16);
+    let mut bytes = vec![0; 64 * 48 / 32 * 18];
+    block::quantize(GgmlType::Q4_0, &x, 64, None, &mut bytes);
+    let y = base(&bytes, GgmlType::Q4_0);
+    let square = |x: f32| f64::from(x).powi(2);
+    let signal: f64 = x.iter().map(|x| square(*x)).sum();
+    let noise: f64 = x.iter().zip(&y).map(|(x, y)| square(x - y)).sum();
+    let loss = report.loss(0, GgmlType::Q4_0).unwrap();
+    assert!((loss.relative_rmse() / (noise / signal).sqrt() - 1.0).abs() < 1e-5, "{loss:?}");
+    assert_eq!(loss.values, 64 * 48);
+}
+
+#[test]
 fn weights_that_are_not_finite_are_named() {
     let (_, mut memory, blueprint) = example();
     let at = 64 * 48 + 64 * 11 + 3; // row 11 of `rope`: head 1, first half; it comes out as row 8 + 2 * 3
