@@ -54,7 +54,7 @@ codes! {
     ConfigProblem = "CFG-002", Error, "A models.yaml is wrong at the place that the line names.";
     NotBuilt = "CFG-003", Warning, "A models.yaml asks for something that this version does not do.";
     JobPlanned = "PLN-001", Info, "A job was planned: model, methods, exact sizes.";
-    JobUpToDate = "PLN-002", Info, "An output is there and matches its recipe; it is kept.";
+    JobUpToDate = "PLN-002", Info, "Outputs are there and match their recipes; they are kept.";
     SpaceChecked = "PLN-003", Detail, "Free disk and memory were compared with what the job needs.";
     JobFailed = "PLN-004", Error, "A job failed; the others go on.";
     CheckpointOpened = "MDL-001", Info, "A checkpoint was opened: revision, files, weights.";
@@ -64,10 +64,10 @@ codes! {
     DownloadRetried = "MDL-005", Warning, "A request failed and is tried again.";
     BlueprintMade = "CNV-001", Info, "The conversion was worked out from the headers; no weight was read.";
     TensorSkipped = "CNV-002", Detail, "A source tensor has no place in the output.";
-    Converted = "CNV-003", Info, "A checkpoint was converted.";
+    Converted = "CNV-003", Detail, "A checkpoint was converted.";
     ConfigTakenPlain = "CNV-004", Warning, "A configuration that transformers refuses is read as it stands, as the reference does.";
     PassStarted = "QTZ-001", Info, "One pass over the weights begins, for all the methods named.";
-    MethodWritten = "QTZ-002", Info, "A quantized file is whole, under its final name.";
+    MethodWritten = "QTZ-002", Detail, "A quantized file is whole, under its final name.";
     TensorFallback = "QTZ-003", Warning, "Tensors whose width does not fit a type took its fallback.";
     PassFinished = "QTZ-004", Info, "The pass is over: time, throughput, peak memory.";
     CardWritten = "MCD-001", Info, "The model card, log and metadata of an output were written.";
@@ -83,7 +83,7 @@ pub struct Event {
     pub subject: Option<String>,
     /// One line for people, without the code or a final period.
     pub text: String,
-    /// Named figures for machines, in order.
+    /// Named figures for machines, in order. People see one of them: `hint`, what to do next.
     pub fields: Vec<(&'static str, serde_json::Value)>,
 }
 
@@ -132,6 +132,24 @@ pub trait Observer: Sync + Send {
 impl Observer for () {
     fn event(&self, _: Event) {}
     fn progress(&self, _: Progress) {}
+}
+
+/// Says of every event which job it belongs to, and passes it on.
+pub struct About<'a> {
+    /// Who listens.
+    pub observer: &'a dyn Observer,
+    /// The job.
+    pub subject: &'a str,
+}
+
+impl Observer for About<'_> {
+    fn event(&self, event: Event) {
+        self.observer.event(event.about(self.subject));
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.observer.progress(progress);
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ const SHORTEST: usize = 6;
 /// What tokens look like; the first group is kept.
 static PATTERNS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?i)(\b)(?:hf_(?:oauth_)?|api_org_|gh[pousr]_|github_pat_)[A-Za-z0-9_]{10,}",
-        r"|(\bbearer[ +]|\b(?:x-amz-(?:signature|security-token|credential)|signature|sig|token)=)",
+        // Prefixes of tokens are in lower case; in upper case they are variables, as `HF_HUB_OFFLINE`.
+        r"(?-i:(\b)(?:hf_(?:oauth_)?|api_org_|gh[pousr]_|github_pat_)[A-Za-z0-9_]{10,})",
+        r"|(?i)(\bbearer[ +]|\b(?:x-amz-(?:signature|security-token|credential)|signature|sig|token)=)",
         r"[^\s&,;)\x22\x27<>`]{6,}",
         r"|(://[^/\s:@]*:)[^/\s@]+@",
     ))
@@ -175,6 +176,7 @@ mod tests {
         for text in [
             "abc",
             "hf_hub",
+            "run once without HF_HUB_OFFLINE",
             "convert_hf_to_gguf.py",
             "https://huggingface.co/a/b@main",
             "the token is missing",

@@ -94,9 +94,15 @@ pub fn count(n: u64) -> String {
     let x = n as f64;
     match n {
         1_000_000_000.. => format!("{:.2} billion", x * 1e-9),
-        1_000_000.. => format!("{:.0} million", x * 1e-6),
+        10_000_000.. => format!("{:.0} million", x * 1e-6),
+        1_000_000.. => format!("{:.1} million", x * 1e-6),
         _ => n.to_string(),
     }
+}
+
+/// A number of things (`1 model`, `3 models`), for nouns whose plural takes an `s`.
+pub fn counted(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
 /// A duration, at most two units (`0.4 s`, `12.3 s`, `3 min 05 s`, `2 h 07 min`).

@@ -18,11 +18,12 @@ pub(super) struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// One JSON object a line instead of text: events, then the result
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// Warnings and errors only
+    /// Warnings, errors and the result only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Details as well
@@ -70,7 +71,7 @@ pub(super) struct ConfigArgs {
 /// What changes a run.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct WorkArgs {
-    /// Only these methods, separated by commas
+    /// Methods, separated by commas [default: those of the models.yaml]
     #[arg(long, value_delimiter = ',', value_name = "METHODS")]
     pub(super) methods: Vec<String>,
     /// Make outputs again that are up to date
@@ -79,7 +80,7 @@ pub(super) struct WorkArgs {
     /// Plan only; write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Leave the outputs on this machine
+    /// Leave the outputs on this machine; all that this version does
     #[arg(long)]
     pub(super) skip_upload: bool,
     /// Keep downloaded sources

@@ -6,7 +6,7 @@ use super::args::{ConfigArgs, InitArgs};
 use super::failure::{Failure, Kind};
 use super::vocabulary::vocabulary;
 use super::{Context, print};
-use crate::base::atomic;
+use crate::base::{atomic, units};
 use crate::config::{self, Around, Config};
 use crate::event::{Code, Event};
 
@@ -17,7 +17,7 @@ const SCHEMA: &str = "https://raw.githubusercontent.com/navikt/jamph-quantizer/m
 ///
 /// # Errors
 /// It cannot be read, or everything that is wrong with it.
-pub(super) fn load(path: &Path, around: &Around, context: &Context) -> Result<Config, Failure> {
+pub(super) fn load(path: &Path, around: &Around) -> Result<Config, Failure> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|e| {
         let missing = e.kind() == std::io::ErrorKind::NotFound;
@@ -27,9 +27,24 @@ pub(super) fn load(path: &Path, around: &Around, context: &Context) -> Result<Co
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let config = config::parse(&bytes, &shown, folder, &vocabulary(), around)?;
-    let text = format!("`{shown}` is valid: {} models", config.models.len());
-    context.observer.event(Event::new(Code::ConfigRead, text).with("models", config.models.len()));
     Ok(config)
+}
+
+/// Says that a models.yaml was read.
+pub(super) fn announce(path: &Path, config: &Config, context: &Context) {
+    let (text, models) = (valid(path, config), config.models.len());
+    context
+        .observer
+        .event(Event::new(Code::ConfigRead, text).with("models", models).with("outputs", outputs(config)));
+}
+
+fn outputs(config: &Config) -> usize {
+    config.models.iter().map(|m| m.methods.len()).sum()
+}
+
+fn valid(path: &Path, config: &Config) -> String {
+    let models = units::counted(config.models.len(), "model");
+    format!("`{}` is valid: {models}, {}", path.display(), units::counted(outputs(config), "output"))
 }
 
 /// Runs `validate`.
@@ -37,8 +52,7 @@ pub(super) fn load(path: &Path, around: &Around, context: &Context) -> Result<Co
 /// # Errors
 /// Everything that is wrong with the file.
 pub(super) fn validate(args: &ConfigArgs, context: &Context) -> Result<(), Failure> {
-    let config = load(&args.config, &Around::default(), context)?;
-    let outputs: usize = config.models.iter().map(|m| m.methods.len()).sum();
+    let config = load(&args.config, &Around::default())?;
     for unbuilt in config.unbuilt.iter().chain(config.models.iter().flat_map(|m| &m.unbuilt)) {
         let place = unbuilt.place;
         let text =
@@ -48,10 +62,10 @@ pub(super) fn validate(args: &ConfigArgs, context: &Context) -> Result<(), Failu
     if context.json {
         return print(&format!(
             "{}\n",
-            serde_json::json!({ "models": config.models.len(), "outputs": outputs })
+            serde_json::json!({ "models": config.models.len(), "outputs": outputs(&config) })
         ));
     }
-    print(&format!("{} is valid: {} models, {outputs} outputs\n", args.config.display(), config.models.len()))
+    print(&format!("{}\n", valid(&args.config, &config)))
 }
 
 /// Runs `schema`.
@@ -66,7 +80,7 @@ pub(super) fn schema() -> Result<(), Failure> {
 ///
 /// # Errors
 /// The file is there already or cannot be written.
-pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
+pub(super) fn init(args: &InitArgs, context: &Context) -> Result<(), Failure> {
     if args.config.exists() && !args.force {
         return Err(Failure::usage(format!("`{}` is there already", args.config.display()))
             .hint("--force replaces it"));
@@ -77,5 +91,8 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
             anyhow::Error::new(e).context(format!("cannot write `{}`", args.config.display())),
         )
     })?;
-    print(&format!("{} is written; edit it, then `jamph-quantizer plan`\n", args.config.display()))
+    if context.json {
+        return print(&format!("{}\n", serde_json::json!({ "path": args.config })));
+    }
+    print(&format!("`{}` is written; edit it, then `jamph-quantizer plan`\n", args.config.display()))
 }

@@ -25,7 +25,8 @@ pub(super) struct Context {
     pub(super) json: bool,
     pub(super) cancel: Cancel,
     pub(super) observer: Box<dyn Observer>,
-    threads: usize,
+    pub(super) redactor: Redactor,
+    pub(super) threads: usize,
     memory: Option<u64>,
     settings: Settings,
     hub: HubOptions,
@@ -41,15 +42,18 @@ impl Context {
             let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             Failure::new(Kind::Usage, anyhow::anyhow!(text)).hint("correct or unset the variable")
         })?;
-        let token = settings.token().map_err(|e| Failure::new(Kind::Credentials, e))?;
+        let token = settings
+            .token()
+            .map_err(|e| Failure::new(Kind::Credentials, e).hint("correct or unset the variable"))?;
         let memory = match &global.memory {
             None => settings.memory,
-            Some(text) => {
-                Some(units::parse_size(text).map_err(|e| Failure::usage(format!("--memory {text}: {e}")))?)
-            }
+            Some(text) => Some(units::parse_size(text).map_err(|e| {
+                Failure::usage(format!("`--memory {text}`: {e}"))
+                    .hint("write it with its unit, such as `512MB` or `2GiB`")
+            })?),
         };
         let threads = match global.threads {
-            Some(0) => return Err(Failure::usage("--threads 0: at least one thread is needed")),
+            Some(0) => return Err(Failure::usage("`--threads 0`: at least one thread is needed")),
             Some(n) => n,
             None => match settings.threads {
                 Some(n) => n.get(),
@@ -77,8 +81,8 @@ impl Context {
             (_, true) => Level::Detail,
             _ => Level::Info,
         };
-        let observer = report::reporter(format(global, &settings), least, redactor);
-        Ok(Context { json: global.json, cancel, observer, threads, memory, settings, hub })
+        let observer = report::reporter(format(global, &settings), least, redactor.clone());
+        Ok(Context { json: global.json, cancel, observer, redactor, threads, memory, settings, hub })
     }
 
     /// What stands above and below a models.yaml.

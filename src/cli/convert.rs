@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{ConvertArgs, OutTypeArg};
 use super::failure::Failure;
+use super::output::{self, Outcome};
 use super::{Context, print};
 use crate::base::units;
 use crate::checkpoint::Checkpoint;
@@ -37,17 +38,10 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
         Some(path) if !path.is_dir() => fill(path, &blueprint),
         folder => folder.as_deref().unwrap_or(&args.folder).join(default_name(&blueprint)),
     };
-    let verb = if args.dry_run { "would write" } else { "writing" };
-    print(&format!(
-        "{verb} `{}`: {}, {} tensors, {} ({} bytes)\n",
-        path.display(),
-        type_name(&blueprint),
-        layout.recipes.len(),
-        units::decimal(layout.file_bytes()),
-        layout.file_bytes()
-    ))?;
+    let outcome = if args.dry_run { Outcome::Planned } else { Outcome::Written { snr: None } };
+    let result = output::describe(&path, type_name(&blueprint), &layout, outcome, context.json);
     if args.dry_run {
-        return Ok(());
+        return print(&result);
     }
     let name = checkpoint.name.clone();
     // The reference's converter lets weights by that are not finite; quantizing them is refused.
@@ -56,10 +50,10 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
     let (written, _) =
         files::write(&checkpoint, &blueprint, &[target], &work, &context.cancel, &*context.observer)?;
     for file in written {
-        let text = format!("`{}` is whole: {} bytes", file.path.display(), file.bytes);
+        let text = format!("`{}`: {}", file.path.display(), units::decimal(file.bytes));
         context.observer.event(Event::new(Code::Converted, text).about(&*name).with("bytes", file.bytes));
     }
-    Ok(())
+    print(&result)
 }
 
 fn type_name(blueprint: &Blueprint) -> &'static str {

@@ -1,9 +1,13 @@
 //! What a command's error means to the person: an exit code, one line, and what to do next.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::config::Problems;
+use serde_json::json;
+
+use crate::base::redact::Redactor;
+use crate::config::{Problem, Problems};
 
 /// Exit codes; docs/exit-codes.md is generated from this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +87,14 @@ pub(super) struct Failure {
     pub(super) error: anyhow::Error,
     /// What to do next.
     pub(super) hint: Option<String>,
+    /// Whether an event or the result said it already.
+    told: bool,
 }
 
 impl Failure {
     /// A failure without a hint.
     pub(super) fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
-        Failure { kind, error: error.into(), hint: None }
+        Failure { kind, error: error.into(), hint: None, told: false }
     }
 
     /// A wrong command line.
@@ -103,9 +109,53 @@ impl Failure {
         self
     }
 
+    /// Adds what to do next, where there is something.
+    #[must_use]
+    pub(super) fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    /// Leaves nothing to be said at the end: an event or the result said it.
+    #[must_use]
+    pub(super) fn told(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
     /// The process's exit code.
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.kind.code())
+    }
+
+    /// Says why the command failed: to people on stderr, to programs as the last line of stdout.
+    pub(super) fn tell(&self, as_json: bool, redactor: &Redactor) {
+        if self.told {
+            return;
+        }
+        // A stream that is closed hears nothing; the exit code stays.
+        let _ = if as_json {
+            writeln!(io::stdout(), "{}", redactor.redact(&self.to_json().to_string()))
+        } else {
+            writeln!(io::stderr(), "{}", redactor.redact(&self.render()))
+        };
+    }
+
+    /// The chain of causes in one line.
+    pub(super) fn text(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let mut object = json!({ "error": self.text(), "hint": self.hint, "exit_code": self.kind.code() });
+        if let Some(problems) = self.error.downcast_ref::<Problems>() {
+            let problem = |p: &Problem| {
+                json!({ "file": problems.file, "line": p.place.line, "column": p.place.column,
+                        "text": p.text, "hint": p.hint })
+            };
+            object["problems"] = problems.list.iter().map(problem).collect();
+        }
+        object
     }
 
     /// `error: …` and `hint: …`, as a person reads it; a wrong models.yaml with all its places.
@@ -113,7 +163,7 @@ impl Failure {
         if let Some(problems) = self.error.downcast_ref::<Problems>() {
             return format!("{}\nerror: {problems}", problems.render());
         }
-        let mut text = format!("error: {:#}", self.error);
+        let mut text = format!("error: {}", self.text());
         if let Some(hint) = &self.hint {
             let _ = write!(text, "\nhint: {hint}");
         }
@@ -131,7 +181,8 @@ pub(super) trait Explain {
 
 impl<E: Explain + std::error::Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure { kind: error.kind(), hint: error.hint(), error: error.into() }
+        let (kind, hint) = (error.kind(), error.hint());
+        Failure::new(kind, error).maybe_hint(hint)
     }
 }
 

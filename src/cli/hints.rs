@@ -95,6 +95,7 @@ impl Explain for ConvertError {
             ConvertError::Architecture(_) | ConvertError::ModelType { .. } | ConvertError::Expert { .. } => {
                 "convert this model with llama.cpp's convert_hf_to_gguf.py, then use `quantize` on the GGUF file".to_owned()
             }
+            ConvertError::Json { .. } => "the file is damaged or incomplete; fetch it again".to_owned(),
             ConvertError::Quantized { .. } => "use the checkpoint that it was quantized from".to_owned(),
             _ => return None,
         })
@@ -214,8 +215,18 @@ impl Explain for WriteError {
             WriteError::Space { .. } => {
                 Some("free some space, choose another --output, or name fewer methods".to_owned())
             }
-            WriteError::Memory { .. } => Some("allow more with --memory".to_owned()),
-            WriteError::Io { .. } => None,
+            WriteError::Memory { .. } => {
+                Some("allow more with --memory, or compute with fewer --threads".to_owned())
+            }
+            WriteError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Some("free some space".to_owned())
+                }
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::ReadOnlyFilesystem => Some("write somewhere else with --output".to_owned()),
+                _ => None,
+            },
         }
     }
 }

@@ -77,7 +77,7 @@ fn as_text(metadata: &[(String, Value)], rows: &[Row], all: bool) -> Result<(), 
         let _ = writeln!(out, "{:width$}  {:7}  {shape:>16}  {:>10}", r.name, r.ty, units::decimal(r.bytes));
     }
     if listed < rows.len() {
-        let _ = writeln!(out, "… {} more tensors (--all shows them)", rows.len() - listed);
+        let _ = writeln!(out, "… {} more (--all shows them)", units::counted(rows.len() - listed, "tensor"));
     }
 
     let mut types: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
@@ -87,15 +87,16 @@ fn as_text(metadata: &[(String, Value)], rows: &[Row], all: bool) -> Result<(), 
     }
     out.push('\n');
     for (ty, (count, bytes)) in types {
-        let _ = writeln!(out, "{ty:7}  {count:5} tensors  {:>10}", units::decimal(bytes));
+        let _ =
+            writeln!(out, "{ty:7}  {:>13}  {:>10}", units::counted(count, "tensor"), units::decimal(bytes));
     }
     let values: u64 = rows.iter().map(|r| r.shape.iter().product::<u64>()).sum();
     let bytes: u64 = rows.iter().map(|r| r.bytes).sum();
     let bits = if values == 0 { 0.0 } else { bytes as f64 * 8.0 / values as f64 };
     let _ = writeln!(
         out,
-        "in all   {:5} tensors  {:>10}  {values} weights, {bits:.2} bits each",
-        rows.len(),
+        "in all   {:>13}  {:>10}  {values} weights, {bits:.2} bits each",
+        units::counted(rows.len(), "tensor"),
         units::decimal(bytes)
     );
     print(&out)

@@ -1,20 +1,22 @@
 //! `run`, `process` and `plan`: models to jobs, jobs to outputs.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
 use super::args::{PlanArgs, ProcessArgs, RecipeArgs, RunArgs, WorkArgs};
-use super::config::load;
+use super::config::{announce, load};
 use super::failure::{Failure, Kind};
 use super::vocabulary::vocabulary;
 use super::{Context, print};
 use crate::base::units;
-use crate::config::{self, Layer, Model, RepoId, Source, Unbuilt};
-use crate::event::{Code, Event};
+use crate::config::{self, Around, Layer, Model, RepoId, Source};
+use crate::event::{About, Code, Event, Observer};
 use crate::plan::{self, Decision};
 use crate::quantize::options::parse_type;
+use crate::quantize::simd;
 use crate::run::{self, JobReport, Prepared, Setting};
 
 /// Runs `run`.
@@ -23,10 +25,7 @@ use crate::run::{self, JobReport, Prepared, Setting};
 /// The models.yaml is wrong, or jobs failed.
 pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
     let around = context.around(methods_layer(&args.work.methods)?);
-    let config = load(&args.config.config, &around, context)?;
-    warn(&config.unbuilt, context);
-    let models = plan::select(config.models, args.only.as_deref())?;
-    work(models, &args.work, context)
+    work(models(&args.config.config, &around, args.only.as_deref(), context)?, &args.work, context)
 }
 
 /// Runs `plan`.
@@ -35,10 +34,23 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
 /// The models.yaml is wrong, or a model cannot be made.
 pub(super) fn plan(args: &PlanArgs, context: &Context) -> Result<(), Failure> {
     let around = context.around(methods_layer(&args.methods)?);
-    let config = load(&args.config.config, &around, context)?;
-    warn(&config.unbuilt, context);
-    let models = plan::select(config.models, args.only.as_deref())?;
+    let models = models(&args.config.config, &around, args.only.as_deref(), context)?;
     show(models, &context.setting(args.output.as_ref(), args.force, true), context)
+}
+
+/// The models of a models.yaml that `--only` leaves.
+fn models(
+    file: &Path,
+    around: &Around,
+    only: Option<&str>,
+    context: &Context,
+) -> Result<Vec<Model>, Failure> {
+    let config = load(file, around)?;
+    announce(file, &config, context);
+    for unbuilt in &config.unbuilt {
+        context.observer.event(Event::new(Code::NotBuilt, unbuilt.feature.text()));
+    }
+    Ok(plan::select(config.models, only)?)
 }
 
 /// Runs `process`.
@@ -46,8 +58,10 @@ pub(super) fn plan(args: &PlanArgs, context: &Context) -> Result<(), Failure> {
 /// # Errors
 /// The command line is wrong, or the job failed.
 pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failure> {
-    let source = Source::parse_with(&args.source, std::path::Path::is_dir)
-        .map_err(|e| Failure::new(Kind::Usage, e).hint("owner/name[@revision], or a folder"))?;
+    let source = Source::parse_with(&args.source, Path::is_dir).map_err(|e| {
+        Failure::new(Kind::Usage, e)
+            .hint("name a repository as owner/name[@revision], or a folder that is there")
+    })?;
     let repo = |text: &Option<String>| {
         text.as_deref().map(|t| RepoId::parse(t).map_err(|e| Failure::new(Kind::Usage, e))).transpose()
     };
@@ -61,6 +75,10 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
     above.metadata.library_name.clone_from(&args.library);
     above.metadata.datasets = some(&args.datasets);
     above.metadata.base_model = repo(&args.source_model)?;
+    if above.methods.is_none() {
+        return Err(Failure::usage("no methods are named")
+            .hint("add `--methods Q4_K_M`, or several separated by commas"));
+    }
     let model = config::single(source, args.name.clone(), &context.around(above))
         .map_err(|problems| one(problems, Kind::Usage))?;
     work(vec![model], &args.work, context)
@@ -74,7 +92,7 @@ fn some(list: &[String]) -> Option<Vec<String>> {
 fn one(problems: Vec<config::Problem>, kind: Kind) -> Failure {
     let hint = problems.iter().find_map(|p| p.hint.clone());
     let text = problems.into_iter().map(|p| p.text).collect::<Vec<_>>().join("; ");
-    Failure { kind, error: anyhow::anyhow!(text), hint }
+    Failure::new(kind, anyhow::anyhow!(text)).maybe_hint(hint)
 }
 
 fn methods_layer(methods: &[String]) -> Result<Layer, Failure> {
@@ -118,9 +136,10 @@ fn tensor_types(args: &RecipeArgs) -> Result<Option<Vec<config::TensorType>>, Fa
     Ok((!types.is_empty()).then_some(types))
 }
 
-fn warn(unbuilt: &[Unbuilt], context: &Context) {
-    for u in unbuilt {
-        context.observer.event(Event::new(Code::NotBuilt, u.feature.text()));
+/// Says what a model asks for that this version does not do.
+fn warn(model: &Model, observer: &dyn Observer) {
+    for unbuilt in &model.unbuilt {
+        observer.event(Event::new(Code::NotBuilt, unbuilt.feature.text()));
     }
 }
 
@@ -131,47 +150,86 @@ fn work(models: Vec<Model>, args: &WorkArgs, context: &Context) -> Result<(), Fa
     if args.dry_run {
         return show(models, &setting, context);
     }
+    let start = Instant::now();
+    context.observer.event(started(context));
     let asked = models.len();
-    let (mut reports, mut failed) = (Vec::new(), Vec::new());
+    let (mut reports, mut failed, mut stopped) = (Vec::new(), Vec::new(), None);
     for model in models {
-        warn(&model.unbuilt, context);
-        let name = model.name.clone();
-        let done = run::prepare(&model, &setting, &*context.observer, &context.cancel)
-            .and_then(|prepared| run::execute(prepared, &setting, &*context.observer, &context.cancel));
-        match done {
-            Ok(report) => reports.push((name, report)),
-            Err(error) => {
-                let failure = Failure::from(error);
-                if failure.kind == Kind::Interrupted {
-                    let text = "stopped; finished files stay, nothing half is under a final name";
-                    context.observer.event(Event::new(Code::Interrupted, text).about(name));
-                    return Err(failure.hint("the same command goes on where this one stopped"));
-                }
-                context.observer.event(Event::new(Code::JobFailed, failure.render()).about(&*name));
-                failed.push((name, failure));
+        let observer = About { observer: &*context.observer, subject: &model.name };
+        warn(&model, &observer);
+        let done = run::prepare(&model, &setting, &observer, &context.cancel)
+            .and_then(|prepared| run::execute(prepared, &setting, &observer, &context.cancel));
+        match done.map_err(Failure::from) {
+            Ok(report) => reports.push((model.name, report)),
+            Err(failure) if failure.kind == Kind::Interrupted => {
+                let text = "stopped; what was finished stays, and nothing half is under a final name";
+                let hint = "the same command goes on from here";
+                observer.event(Event::new(Code::Interrupted, text).with("hint", hint));
+                stopped = Some(failure.told());
+                break;
+            }
+            Err(failure) => {
+                observer.event(job_failed(&failure));
+                failed.push((model.name, failure));
             }
         }
     }
-    print(&summary(&reports, &failed, context.json))?;
-    let text = "nothing was published: the outputs are on this machine only";
-    if reports.iter().any(|(_, r)| !r.made.is_empty()) {
-        let hint =
-            if args.skip_upload { "" } else { " (this version cannot publish yet; --skip-upload says so)" };
-        context.observer.event(Event::new(Code::NothingPublished, format!("{text}{hint}")));
+    let made: usize = reports.iter().map(|(_, r)| r.made.len()).sum();
+    let kept: usize = reports.iter().map(|(_, r)| r.kept.len()).sum();
+    if made + kept > 0 && !args.skip_upload {
+        let text = format!(
+            "nothing was published: this version cannot do that yet; the outputs are in `{}`",
+            setting.output.display()
+        );
+        context.observer.event(
+            Event::new(Code::NothingPublished, text).with("hint", "--skip-upload says that this is meant"),
+        );
     }
-    outcome(asked, failed)
+    let parts =
+        [(made, "output", " made"), (kept, "output", " up to date"), (failed.len(), "job", " failed")];
+    let parts = parts.into_iter().filter(|(n, ..)| *n > 0);
+    let parts = parts.map(|(n, noun, what)| units::counted(n, noun) + what).collect::<Vec<_>>().join(", ");
+    let what = if parts.is_empty() { "nothing made" } else { &parts };
+    let text = format!("{what}; {}", units::duration(start.elapsed()));
+    context.observer.event(
+        Event::new(Code::RunFinished, text)
+            .with("made", made)
+            .with("kept", kept)
+            .with("failed", failed.len()),
+    );
+    print(&summary(&reports, &failed, context.json))?;
+    stopped.map_or_else(|| outcome(asked, failed, context), Err)
 }
 
-/// What the failures of some jobs mean for the whole.
-fn outcome(asked: usize, mut failed: Vec<(String, Failure)>) -> Result<(), Failure> {
+fn started(context: &Context) -> Event {
+    let threads = units::counted(context.threads, "thread");
+    let text =
+        format!("{} {}, {threads}, {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), simd::level());
+    Event::new(Code::RunStarted, text)
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .with("threads", context.threads)
+}
+
+fn job_failed(failure: &Failure) -> Event {
+    let event = Event::new(Code::JobFailed, failure.text()).with("exit_code", failure.kind.code());
+    match &failure.hint {
+        Some(hint) => event.with("hint", hint.as_str()),
+        None => event,
+    }
+}
+
+/// What the failures of some jobs mean for the whole. An event said already why each failed.
+fn outcome(asked: usize, mut failed: Vec<(String, Failure)>, context: &Context) -> Result<(), Failure> {
     match failed.len() {
         0 => Ok(()),
         // The one job of a command is the command.
-        1 if asked == 1 => Err(failed.remove(0).1),
+        1 if asked == 1 => Err(failed.remove(0).1.told()),
         n => {
             let kind = if n == asked { Kind::AllFailed } else { Kind::SomeFailed };
-            let names = failed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-            Err(Failure::new(kind, anyhow::anyhow!("{n} of {asked} jobs failed: {names}")))
+            let names = failed.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let failure = Failure::new(kind, anyhow::anyhow!("{n} of {asked} jobs failed: {names}"));
+            // In JSON, the result has said which.
+            Err(if context.json { failure.told() } else { failure })
         }
     }
 }
@@ -183,34 +241,39 @@ fn summary(reports: &[(String, JobReport)], failed: &[(String, Failure)], as_jso
                 .iter()
                 .map(|m| {
                     json!({"method": m.method, "path": m.path, "bytes": m.bytes, "sha256": m.sha256,
-                           "bits_per_weight": m.bits_per_weight})
+                           "bits_per_weight": m.bits_per_weight, "snr_db": m.snr_db})
                 })
                 .collect()
         };
+        let kept = |r: &JobReport| -> Json {
+            r.kept.iter().map(|k| json!({"method": k.method, "path": k.path})).collect()
+        };
         let jobs: Vec<Json> = reports
             .iter()
-            .map(|(name, r)| json!({"model": name, "made": made(r), "kept": r.kept}))
-            .chain(failed.iter().map(|(name, f)| json!({"model": name, "error": format!("{:#}", f.error)})))
+            .map(|(name, r)| json!({"model": name, "made": made(r), "kept": kept(r)}))
+            .chain(failed.iter().map(failed_json))
             .collect();
         return format!("{}\n", json!({ "jobs": jobs, "published": false }));
     }
     let mut out = String::new();
-    for (name, report) in reports {
-        for m in &report.made {
-            let _ = writeln!(
-                out,
-                "{name}  {:8}  {:>9}  {:5.2} bits  {}",
-                m.method,
-                units::decimal(m.bytes),
-                m.bits_per_weight,
-                m.path.display()
-            );
-        }
-        for path in &report.kept {
-            let _ = writeln!(out, "{name}  up to date  {}", path.display());
-        }
+    let rows = reports.iter().flat_map(|(name, report)| {
+        let made = report.made.iter().map(|m| {
+            let snr = m.snr_db.map(|snr| format!("{snr:5.1} dB")).unwrap_or_default();
+            let figures = format!("{:>9}  {:5.2} bits  {snr:8}", units::decimal(m.bytes), m.bits_per_weight);
+            (m.method, figures, m.path.display().to_string())
+        });
+        let kept =
+            report.kept.iter().map(|k| (k.method, "up to date".to_owned(), k.path.display().to_string()));
+        made.chain(kept).map(move |row| (name, row))
+    });
+    for (name, (method, figures, path)) in rows {
+        let _ = writeln!(out, "{name}  {method:8}  {figures:31}  {path}");
     }
     out
+}
+
+fn failed_json((name, failure): &(String, Failure)) -> Json {
+    json!({ "model": name, "error": failure.text(), "hint": failure.hint })
 }
 
 /// Shows what would be made.
@@ -218,18 +281,19 @@ fn show(models: Vec<Model>, setting: &Setting, context: &Context) -> Result<(), 
     let asked = models.len();
     let (mut ready, mut failed) = (Vec::new(), Vec::new());
     for model in models {
-        warn(&model.unbuilt, context);
-        match run::prepare(&model, setting, &*context.observer, &context.cancel) {
+        let observer = About { observer: &*context.observer, subject: &model.name };
+        warn(&model, &observer);
+        match run::prepare(&model, setting, &observer, &context.cancel).map_err(Failure::from) {
             Ok(prepared) => ready.push(prepared),
-            Err(error) => {
-                let failure = Failure::from(error);
-                context.observer.event(Event::new(Code::JobFailed, failure.render()).about(&*model.name));
+            Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
+            Err(failure) => {
+                observer.event(job_failed(&failure));
                 failed.push((model.name, failure));
             }
         }
     }
-    print(&if context.json { plan_json(&ready) } else { plan_text(&ready, setting) })?;
-    outcome(asked, failed)
+    print(&if context.json { plan_json(&ready, &failed) } else { plan_text(&ready, setting) })?;
+    outcome(asked, failed, context)
 }
 
 fn plan_text(ready: &[Prepared], setting: &Setting) -> String {
@@ -274,13 +338,13 @@ fn plan_text(ready: &[Prepared], setting: &Setting) -> String {
 }
 
 /// Free space where the outputs go, where the system tells.
-fn free(output: &std::path::Path) -> String {
+fn free(output: &Path) -> String {
     let folder: PathBuf = output.ancestors().find(|p| p.is_dir()).unwrap_or(".".as_ref()).to_owned();
     let free = crate::base::space::free(&folder).ok().flatten();
     free.map(|n| format!(", {} free there", units::decimal(n))).unwrap_or_default()
 }
 
-fn plan_json(ready: &[Prepared]) -> String {
+fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
     let jobs: Vec<Json> = ready
         .iter()
         .map(|p| {
@@ -300,6 +364,7 @@ fn plan_json(ready: &[Prepared]) -> String {
                    "architecture": p.blueprint.architecture, "parameters": p.source.parameters,
                    "download_bytes": p.bytes_to_fetch(), "write_bytes": p.bytes_to_make(), "outputs": outputs})
         })
+        .chain(failed.iter().map(failed_json))
         .collect();
     format!("{}\n", json!({ "jobs": jobs }))
 }

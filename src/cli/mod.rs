@@ -10,6 +10,7 @@ mod failure;
 mod hints;
 mod inspect;
 mod jobs;
+mod output;
 mod quantize;
 pub mod settings;
 mod vocabulary;
@@ -22,6 +23,7 @@ use clap::{CommandFactory, Parser};
 use self::args::{Cli, Command};
 use self::context::Context;
 use self::failure::{Failure, Kind};
+use crate::base::redact::Redactor;
 
 pub use self::failure::exit_codes;
 pub use self::vocabulary::vocabulary;
@@ -37,10 +39,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match Context::new(&cli.global).and_then(|context| dispatch(&cli.command, &context)) {
+    let (done, redactor) = match Context::new(&cli.global) {
+        Ok(context) => (dispatch(&cli.command, &context), context.redactor.clone()),
+        Err(failure) => (Err(failure), Redactor::default()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "{}", failure.render());
+            failure.tell(cli.global.json, &redactor);
             failure.exit_code()
         }
     }
@@ -79,7 +85,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(args, context),
         Command::Validate(args) => config::validate(args, context),
         Command::Schema => config::schema(),
-        Command::Init(args) => config::init(args),
+        Command::Init(args) => config::init(args, context),
     }
 }
 

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::args::{QuantizeArgs, RecipeArgs};
 use super::failure::{Failure, Kind};
+use super::output::{self, Outcome};
 use super::{Context, print};
-use crate::base::units;
 use crate::checkpoint::GgufModel;
 use crate::convert::Blueprint;
 use crate::event::{Code, Event};
 use crate::quantize::options::{parse_layers, parse_type};
-use crate::quantize::{Layout, Method, Options, Override, TensorType, layout};
+use crate::quantize::simd;
+use crate::quantize::{Method, Options, Override, TensorType, layout};
 use crate::run::files::{self, Target};
 
 /// Runs the command.
@@ -30,53 +31,21 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     if model.files.iter().any(|f| same_file(&f.path, &output)) {
         return Err(Failure::usage(format!("`{}` is the input", output.display())).hint("name another file"));
     }
-    print(&summary(&layout, typed.method, &output, args.dry_run))?;
     if args.dry_run {
-        return Ok(());
+        let result = output::describe(&output, typed.method.name, &layout, Outcome::Planned, context.json);
+        return print(&result);
     }
+    let text = format!("one pass over the weights for {} ({})", typed.method.name, simd::level());
+    context.observer.event(Event::new(Code::PassStarted, text));
     let mut work = context.work(typed.method.name);
     work.threads = typed.threads.unwrap_or(work.threads);
     work.stats = !args.no_stats;
     let name = typed.method.name;
     let targets = [Target { name: name.to_owned(), path: output, layout }];
-    let (written, report) =
-        files::write(&model, &blueprint, &targets, &work, &context.cancel, &*context.observer)?;
-    for (target, file) in targets.iter().zip(written) {
-        let loss = report.file_loss(&target.layout.header);
-        let snr = loss.and_then(|l| l.snr_db());
-        let text = format!(
-            "`{}`: {}, {:.2} bits a weight{}",
-            file.path.display(),
-            units::decimal(file.bytes),
-            target.layout.bits_per_weight(),
-            snr.map(|snr| format!(", SNR {snr:.1} dB")).unwrap_or_default()
-        );
-        context.observer.event(
-            Event::new(Code::MethodWritten, text)
-                .about(name)
-                .with("path", file.path.display().to_string())
-                .with("bytes", file.bytes)
-                .with("snr_db", snr),
-        );
-    }
-    Ok(())
-}
-
-fn summary(layout: &Layout, method: &Method, output: &Path, dry_run: bool) -> String {
-    let verb = if dry_run { "would write" } else { "writing" };
-    let mut text = format!(
-        "{verb} `{}`: {}, {} tensors, {} ({} bytes), {:.2} bits a weight\n",
-        output.display(),
-        method.name,
-        layout.recipes.len(),
-        units::decimal(layout.file_bytes()),
-        layout.file_bytes(),
-        layout.bits_per_weight()
-    );
-    if !layout.fallbacks.is_empty() {
-        text += &format!("{} tensors fell back to a type that fits their width\n", layout.fallbacks.len());
-    }
-    text
+    let (_, report) = files::write(&model, &blueprint, &targets, &work, &context.cancel, &*context.observer)?;
+    let [Target { path, layout, .. }] = &targets;
+    let snr = report.file_loss(&layout.header).and_then(|l| l.snr_db());
+    print(&output::describe(path, name, layout, Outcome::Written { snr }, context.json))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -99,8 +68,9 @@ impl Typed {
     fn read(args: &[String]) -> Result<Self, Failure> {
         let (input, rest) =
             args.split_first().ok_or_else(|| Failure::usage("name a GGUF file and a method"))?;
-        // With the output left out, the method comes second.
+        // With the output left out, the method comes second; so does a single argument that is no GGUF file's name.
         let (output, rest) = match rest {
+            [first] if !first.to_ascii_lowercase().ends_with(".gguf") => (None, rest),
             [first, ..] if Method::from_name(first).is_ok() => (None, rest),
             [output, rest @ ..] => (Some(PathBuf::from(output)), rest),
             [] => (None, rest),
@@ -173,7 +143,8 @@ mod tests {
         check(&["in", "Q8_0"], Ok((None, "Q8_0", None)));
         check(&["in", "Q8_0", "3"], Ok((None, "Q8_0", Some(3))));
         check(&["in", "out", "Q4_K", "2"], Ok((Some("out"), "Q4_K_M", Some(2))));
-        check(&["in", "out"], Err("name a method"));
+        check(&["in", "out.gguf"], Err("name a method"));
+        check(&["in", "Q4_K_N"], Err("unknown method `Q4_K_N`"));
         check(&["in", "out", "Q4_K_N"], Err("Q4_K_N"));
         check(&["in", "out", "Q8_0", "x"], Err("no number of threads"));
         check(&["in", "Q8_0", "2", "3"], Err("too many"));

@@ -5,7 +5,7 @@
 //! looked at.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::problem::quote;
 
@@ -63,7 +63,12 @@ impl Source {
     #[must_use]
     pub fn relative_to(self, folder: &Path) -> Self {
         match self {
-            Source::Folder(path) => Source::Folder(folder.join(path)),
+            // `./x` beside `a/models.yaml` is `a/x`; only the `.` goes, which never means another place.
+            Source::Folder(path) => {
+                let path: PathBuf =
+                    folder.join(path).components().filter(|c| *c != Component::CurDir).collect();
+                Source::Folder(if path.as_os_str().is_empty() { PathBuf::from(".") } else { path })
+            }
             hub @ Source::Hub { .. } => hub,
         }
     }

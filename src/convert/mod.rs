@@ -19,6 +19,7 @@ pub mod tokenizer;
 use self::config::Config;
 use self::general::{Counts, GeneralSource};
 use crate::arch::Rope;
+use crate::base::units;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::Metadata;
@@ -68,8 +69,12 @@ pub fn blueprint(
     let (hparams, style) = (config.hparams.values(), config.family.vocabulary);
     tokenizer::write(checkpoint, hparams, style, options.pre_tokenizer.as_deref(), &mut metadata)?;
 
-    let text =
-        format!("{} tensors and {} metadata keys for {}", tensors.len(), metadata.len(), config.architecture);
+    let text = format!(
+        "{} and {} for {}",
+        units::counted(tensors.len(), "tensor"),
+        units::counted(metadata.len(), "metadata key"),
+        config.architecture
+    );
     observer.event(
         Event::new(Code::BlueprintMade, text)
             .about(&*checkpoint.name)

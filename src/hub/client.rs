@@ -191,8 +191,8 @@ impl<'a> Client<'a> {
     ) -> Result<(), HubError> {
         let limited = matches!(failure.again, Again::Limited(Some(_)));
         let (wait, error) = tries.after(self.retry, failure)?;
-        let what = subject.path.map_or_else(|| subject.repo.to_string(), str::to_owned);
-        let text = format!("{} again in {:.1} s: {}", what, wait.as_secs_f64(), chain(&error));
+        let what = subject.path.map(|path| format!("`{path}`: ")).unwrap_or_default();
+        let text = format!("{what}trying again in {:.1} s: {}", wait.as_secs_f64(), chain(&error));
         self.observer.event(
             Event::new(Code::DownloadRetried, text)
                 .about(subject.repo.to_string())

@@ -21,7 +21,7 @@ use super::retry::{Failure, Tries};
 use super::select::RemoteFile;
 use super::wire;
 use crate::base::cancel::Cancel;
-use crate::base::hash;
+use crate::base::{hash, units};
 use crate::event::{Code, Event, Observer, Progress};
 
 /// Bytes gathered before they are written.
@@ -335,8 +335,13 @@ impl Downloads<'_> {
 
     fn announce(&self, file: &RemoteFile, done: u64) {
         let (code, text) = match done {
-            0 => (Code::DownloadStarted, format!("{} ({} bytes)", file.path, file.size)),
-            n => (Code::DownloadResumed, format!("{} at {n} of {} bytes", file.path, file.size)),
+            0 => {
+                (Code::DownloadStarted, format!("downloading `{}`, {}", file.path, units::decimal(file.size)))
+            }
+            n => {
+                let (there, all) = (units::decimal(n), units::decimal(file.size));
+                (Code::DownloadResumed, format!("`{}` goes on at {there} of {all}", file.path))
+            }
         };
         self.observer.event(
             Event::new(code, text).about(self.repo.to_string()).with("bytes", file.size).with("there", done),

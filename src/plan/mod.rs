@@ -67,7 +67,7 @@ pub fn decide(
 
 /// Nothing in a models.yaml is what `--only` names.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no model is called `{only}`; there are {}", there.join(", "))]
+#[error("no model is called `{only}`, only {}", there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))]
 pub struct NoSuchModel {
     /// What was asked for.
     pub only: String,

@@ -63,7 +63,9 @@ pub(super) fn sentence(event: &Event, redactor: &Redactor) -> String {
         Some(subject) => format!("{subject}: "),
         None => String::new(),
     };
-    format!("{} {kind}{}", event.code.text(), shown(&format!("{subject}{}", event.text), redactor))
+    let hint = event.fields.iter().find(|(name, _)| *name == "hint").and_then(|(_, value)| value.as_str());
+    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    format!("{} {kind}{}", event.code.text(), shown(&format!("{subject}{}{hint}", event.text), redactor))
 }
 
 fn progress_text(progress: &Progress, pulse: &Pulse) -> String {

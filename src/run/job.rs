@@ -26,7 +26,16 @@ pub struct JobReport {
     /// Outputs that were made.
     pub made: Vec<Made>,
     /// Outputs that were up to date.
-    pub kept: Vec<PathBuf>,
+    pub kept: Vec<Kept>,
+}
+
+/// An output that was up to date.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The method's name.
+    pub method: &'static str,
+    /// The file.
+    pub path: PathBuf,
 }
 
 /// An output that was made.
@@ -42,6 +51,8 @@ pub struct Made {
     pub sha256: String,
     /// Bits for each weight.
     pub bits_per_weight: f64,
+    /// Signal to noise in decibels, where it was measured and something was lost.
+    pub snr_db: Option<f64>,
 }
 
 /// When steps began and how long they took.
@@ -84,14 +95,17 @@ pub fn execute(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<JobReport, JobError> {
-    let name = prepared.checkpoint.name.clone();
+    let name = prepared.model.name.clone();
     let mut report = JobReport::default();
-    for output in &prepared.outputs {
-        if output.decision == Decision::Keep {
-            let text = format!("`{}` is up to date", output.path().display());
-            observer.event(Event::new(Code::JobUpToDate, text).about(&*name));
-            report.kept.push(output.path());
-        }
+    let kept = prepared.outputs.iter().filter(|o| o.decision == Decision::Keep);
+    report.kept.extend(kept.map(|o| Kept { method: o.method.name, path: o.path() }));
+    if !report.kept.is_empty() {
+        let text = format!(
+            "{} of {} up to date",
+            report.kept.len(),
+            units::counted(prepared.outputs.len(), "output")
+        );
+        observer.event(Event::new(Code::JobUpToDate, text).about(&*name).with("outputs", report.kept.len()));
     }
     if prepared.bytes_to_make() == 0 {
         return Ok(report);
@@ -104,6 +118,7 @@ pub fn execute(
 
     let outputs: Vec<&Planned> = prepared.outputs.iter().filter(|o| o.decision != Decision::Keep).collect();
     announce(&outputs, &name, observer);
+    let fresh = !setting.output.exists();
     for output in &outputs {
         forget(output)?;
     }
@@ -122,13 +137,14 @@ pub fn execute(
     let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
     let (written, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
         files::write(&prepared.checkpoint, &prepared.blueprint, &targets, &work, cancel, observer)
+            .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
     })?;
     let seconds = clock.steps.last().and_then(|s| s.seconds).unwrap_or_default();
     let throughput = units::throughput(pass.bytes_read, std::time::Duration::from_secs_f64(seconds));
     let text = format!(
-        "{} of weights read once, {} outputs, {seconds:.1} s{}",
+        "{} of weights read once, {} in {seconds:.1} s{}",
         units::decimal(pass.bytes_read),
-        written.len(),
+        units::counted(written.len(), "output"),
         throughput.map(|t| format!(", {t}")).unwrap_or_default()
     );
     let peak = memory::peak();
@@ -179,6 +195,7 @@ pub fn execute(
             bytes: file.bytes,
             sha256,
             bits_per_weight: output.layout.bits_per_weight(),
+            snr_db: snr,
         });
     }
     let text = "model cards, logs and metadata written";
@@ -213,20 +230,27 @@ fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
         Event::new(Code::PassStarted, format!("one pass over the weights for {methods} ({})", simd::level()))
             .about(name),
     );
-    for output in outputs {
-        let fallbacks = &output.layout.fallbacks;
-        if let Some(first) = fallbacks.first() {
-            let width = output.layout.header.tensors[first.tensor].shape[0];
-            let text = format!(
-                "{}: {} tensors took another type because their width does not fit, such as {} in place of {} at {width}",
-                output.method.name,
-                fallbacks.len(),
-                first.used,
-                first.wanted
-            );
-            observer
-                .event(Event::new(Code::TensorFallback, text).about(name).with("tensors", fallbacks.len()));
-        }
+    let fallbacks = outputs.iter().map(|o| (o, &o.layout.fallbacks)).filter(|(_, f)| !f.is_empty());
+    let counts: Vec<_> = fallbacks.clone().map(|(o, f)| (o.method.name, f.len())).collect();
+    if let Some((output, first)) = fallbacks.clone().find_map(|(o, f)| Some((o, f.first()?))) {
+        let width = output.layout.header.tensors[first.tensor].shape[0];
+        let text = format!(
+            "tensors whose width does not fit took another type, such as {} in place of {} at width {width}: {}",
+            first.used,
+            first.wanted,
+            counts.iter().map(|(method, n)| format!("{n} in {method}")).collect::<Vec<_>>().join(", ")
+        );
+        let tensors: serde_json::Map<_, _> =
+            counts.into_iter().map(|(m, n)| (m.to_owned(), n.into())).collect();
+        observer.event(Event::new(Code::TensorFallback, text).about(name).with("tensors", tensors));
+    }
+}
+
+/// Takes away the folders that a job left empty when it failed.
+fn remove_empty(outputs: &[&Planned], root: Option<&PathBuf>) {
+    for folder in outputs.iter().map(|o| &o.folder).chain(root) {
+        // One that is not empty, or never was there, is as it should be.
+        let _ = fs::remove_dir(folder);
     }
 }
 
@@ -234,7 +258,9 @@ fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
 fn forget(output: &Planned) -> Result<(), JobError> {
     let path = output.folder.join(metadata::FILE_NAME);
     match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(JobError::Io { path, source }),
+        Err(source) if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(JobError::Io { path, source })
+        }
         _ => Ok(()),
     }
 }

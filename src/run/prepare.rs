@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use super::JobError;
 use crate::base::cancel::Cancel;
-use crate::base::hash;
+use crate::base::{hash, units};
 use crate::card::metadata::{self, QuantizationMetadata, Recipe, Source as SourceFacts, SourceFile, Wanted};
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::config::{self, Model, Source};
@@ -163,10 +163,10 @@ fn open(
     };
     let bytes = checkpoint.weight_bytes();
     let text = format!(
-        "{source}: {} tensors in {} files, {}",
-        checkpoint.tensors.len(),
-        checkpoint.shards.len(),
-        crate::base::units::decimal(bytes)
+        "`{source}`: {} in {}, {}",
+        units::counted(checkpoint.tensors.len(), "tensor"),
+        units::counted(checkpoint.shards.len(), "file"),
+        units::decimal(bytes)
     );
     observer.event(
         Event::new(Code::CheckpointOpened, text)

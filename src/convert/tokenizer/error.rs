@@ -53,6 +53,10 @@ impl TokenizerError {
             TokenizerError::Unsupported { .. } | TokenizerError::Class(_) => Some(
                 "convert this model with llama.cpp's `convert_hf_to_gguf.py`, then quantize the GGUF file",
             ),
+            TokenizerError::Missing(_) => Some(
+                "a checkpoint has its tokenizer beside its weights: `tokenizer.json`, or `vocab.json` and `merges.txt`",
+            ),
+            TokenizerError::Json { .. } => Some("the file is damaged or incomplete; fetch it again"),
             _ => None,
         }
     }
