@@ -7,17 +7,25 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use tempfile::NamedTempFile;
 
 /// End of the names of files that are still being written.
 pub const PARTIAL_SUFFIX: &str = ".part";
 
+/// Bytes after which a large file is sent on to the disk while more is being written. The last flush, which must be
+/// waited for, is then short: writing 1.2 GB and waiting once took twice as long.
+const FLUSH_BEHIND: u64 = 64 << 20;
+
 /// A file that is being written beside its final place.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: NamedTempFile,
     target: PathBuf,
+    /// Bytes written since the last flush began.
+    unflushed: u64,
+    flush: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl AtomicFile {
@@ -41,7 +49,7 @@ impl AtomicFile {
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder)?;
-        Ok(AtomicFile { file, target })
+        Ok(AtomicFile { file, target, unflushed: 0, flush: None })
     }
 
     /// The open file, for positioned writes.
@@ -59,11 +67,22 @@ impl AtomicFile {
         &self.target
     }
 
+    /// A system tells of a failed write once only, so no flush's answer may be lost.
+    fn join_flush(&mut self) -> io::Result<()> {
+        match self.flush.take().map(JoinHandle::join) {
+            Some(Ok(flushed)) => flushed,
+            // It has nothing that could panic.
+            Some(Err(_)) => Err(io::ErrorKind::Other.into()),
+            None => Ok(()),
+        }
+    }
+
     /// Brings the bytes to the disk and gives the file its final name, replacing what was there.
     ///
     /// # Errors
     /// Those of the system; the temporary file is then removed.
-    pub fn commit(self) -> io::Result<File> {
+    pub fn commit(mut self) -> io::Result<File> {
+        self.join_flush()?;
         self.file.as_file().sync_all()?;
         let file = self.file.persist(&self.target).map_err(|e| e.error)?;
         sync_folder(folder_of(&self.target))?;
@@ -73,7 +92,15 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.file.write(buf)
+        let written = self.file.write(buf)?;
+        self.unflushed += written as u64;
+        if self.unflushed >= FLUSH_BEHIND && self.flush.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.join_flush()?;
+            self.unflushed = 0;
+            let file = self.file.as_file().try_clone()?;
+            self.flush = Some(thread::spawn(move || file.sync_data()));
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -141,6 +168,20 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_large_file_is_flushed_on_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x");
+        let mut file = AtomicFile::create(&target).unwrap();
+        let piece = vec![7; FLUSH_BEHIND as usize / 2];
+        for _ in 0..3 {
+            file.write_all(&piece).unwrap();
+        }
+        assert!(file.flush.is_some());
+        file.commit().unwrap();
+        assert_eq!(fs::metadata(&target).unwrap().len(), 3 * piece.len() as u64);
     }
 
     #[test]
