@@ -20,7 +20,9 @@ use crate::run::files::{self, Target};
 /// The file, the method or an option is wrong, or the work failed.
 pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure> {
     let typed = Typed::read(&args.args)?;
-    let options = options(&args.recipe)?;
+    let mut options = options(&args.recipe)?;
+    // Saying what would be written loses nothing.
+    options.allow_requantize |= args.dry_run;
     let model = GgufModel::open(&typed.input)?;
     let blueprint = Blueprint::from_gguf(&model)?;
     let layout = layout(&blueprint, typed.method, &options)?;

@@ -11,6 +11,7 @@ use jamph_quantizer::base::hash::{hex, sha256};
 use jamph_quantizer::checkpoint::{Checkpoint, Weights};
 use jamph_quantizer::convert::{Blueprint, ConvertOptions, OutType, blueprint};
 use jamph_quantizer::quantize::pass::{Output, PassOptions, Sink, pass};
+use jamph_quantizer::quantize::simd::{self, Level};
 use jamph_quantizer::quantize::{Layout, Method, Options, layout};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -77,11 +78,13 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+fn record(folder: &str) -> Record {
+    let json = fs::read(root().join("tests/parity").join(format!("{folder}.json"))).expect("a record");
+    serde_json::from_slice(&json).expect("a record's JSON")
+}
+
 fn check(folder: &str) {
-    let record: Record = serde_json::from_slice(
-        &fs::read(root().join("tests/parity").join(format!("{folder}.json"))).expect("a record"),
-    )
-    .expect("a record's JSON");
+    let record = record(folder);
     assert_eq!(record.reference.package, "llama-cpp-python==0.3.36");
     assert_eq!(record.reference.commit, "0c1e57098");
 
@@ -97,23 +100,54 @@ fn check(folder: &str) {
     for (name, expected) in &record.convert {
         let blueprint = convert(&checkpoint, name);
         let layout = Layout::converted(&blueprint).expect("a layout");
-        let made = write(&checkpoint, &blueprint, &[(name, layout)], false);
+        let made = write(&checkpoint, &blueprint, &[(name, layout)], false, 1);
         compare(&format!("{name} conversion"), &made[0], expected, &mut differing);
     }
     let blueprint = convert(&checkpoint, &record.base);
+    quantize(&record, &checkpoint, &blueprint, 2, &mut differing);
+    assert!(differing.is_empty(), "{folder} differs from the reference:\n{}", differing.join("\n"));
+}
+
+/// Every recorded method, in one pass.
+fn quantize(
+    record: &Record,
+    checkpoint: &Checkpoint,
+    blueprint: &Blueprint,
+    threads: usize,
+    differing: &mut Vec<String>,
+) {
     let layouts: Vec<(&str, Layout)> = record
         .quantize
         .keys()
         .map(|name| {
             let method = Method::from_name(name).expect("a method");
-            (name.as_str(), layout(&blueprint, method, &Options::default()).expect("a layout"))
+            (name.as_str(), layout(blueprint, method, &Options::default()).expect("a layout"))
         })
         .collect();
-    let made = write(&checkpoint, &blueprint, &layouts, true);
+    let made = write(checkpoint, blueprint, &layouts, true, threads);
     for ((name, expected), made) in record.quantize.iter().zip(&made) {
-        compare(name, made, expected, &mut differing);
+        compare(name, made, expected, differing);
     }
-    assert!(differing.is_empty(), "{folder} differs from the reference:\n{}", differing.join("\n"));
+}
+
+/// The level is the process's; tests that run meanwhile compute with fewer lanes and get the same bytes, too.
+#[test]
+fn neither_threads_nor_vectors_change_a_byte() {
+    let record = record("tiny");
+    let checkpoint = Checkpoint::open(&root().join("examples/tiny")).expect("a checkpoint");
+    let blueprint = convert(&checkpoint, &record.base);
+    let mut differing = Vec::new();
+    for widest in [Level::Baseline, Level::Avx2, Level::Avx512] {
+        let level = simd::limit(widest);
+        for threads in [1, 2, 7] {
+            let before = differing.len();
+            quantize(&record, &checkpoint, &blueprint, threads, &mut differing);
+            if differing.len() > before {
+                differing.push(format!("  with {threads} threads and {level}"));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "tiny differs from the reference:\n{}", differing.join("\n"));
 }
 
 /// The example as it stands in the repository; any other checkpoint is made now.
@@ -156,6 +190,7 @@ fn write(
     blueprint: &Blueprint,
     layouts: &[(&str, Layout)],
     check_finite: bool,
+    threads: usize,
 ) -> Vec<File> {
     let mut sinks: Vec<Hashed> = layouts.iter().map(|_| Hashed::default()).collect();
     let outputs = layouts
@@ -163,7 +198,7 @@ fn write(
         .zip(&mut sinks)
         .map(|((name, layout), sink)| Output { name, header: &layout.header, recipes: &layout.recipes, sink })
         .collect();
-    let options = PassOptions { check_finite, ..PassOptions::default() };
+    let options = PassOptions { check_finite, threads, ..PassOptions::default() };
     pass(weights, blueprint, outputs, &options, &Cancel::new(), &()).expect("a pass");
     let files: Vec<File> =
         sinks.into_iter().map(|s| File { bytes: s.bytes, sha256: hex(&s.hash.finalize()) }).collect();
