@@ -58,7 +58,7 @@ codes! {
     SpaceChecked = "PLN-003", Detail, "Free disk and memory were compared with what the job needs.";
     JobFailed = "PLN-004", Error, "A job failed; the others go on.";
     CheckpointOpened = "MDL-001", Info, "A checkpoint was opened: revision, files, weights.";
-    DownloadStarted = "MDL-002", Info, "A file is being downloaded.";
+    DownloadStarted = "MDL-002", Info, "A file of a megabyte or more is being downloaded.";
     DownloadResumed = "MDL-003", Info, "A download goes on where it was interrupted.";
     DownloadVerified = "MDL-004", Detail, "A downloaded file has the size and sha256 that the Hub states.";
     DownloadRetried = "MDL-005", Warning, "A request failed and is tried again.";

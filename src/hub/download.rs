@@ -334,7 +334,10 @@ impl Downloads<'_> {
     }
 
     fn announce(&self, file: &RemoteFile, done: u64) {
+        /// Files that are here in a moment are not worth a line.
+        const WORTH_A_LINE: u64 = 1_000_000;
         let (code, text) = match done {
+            0 if file.size < WORTH_A_LINE => return,
             0 => {
                 (Code::DownloadStarted, format!("downloading `{}`, {}", file.path, units::decimal(file.size)))
             }

@@ -1,4 +1,5 @@
 //! What several tests need.
 
+pub(crate) mod command;
 pub(crate) mod fixtures;
 pub(crate) mod hub;
