@@ -3,8 +3,8 @@
 //! In: bytes. Out: a file under its final name, on the disk. An error, a drop or a crash before
 //! [`AtomicFile::commit`] leaves what was there before.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -29,7 +29,8 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Starts a file that will stand at `target`; missing folders above it are made.
+    /// Starts a file that will stand at `target`; missing folders above it are made, and what a killed process left of
+    /// an earlier try is removed.
     ///
     /// # Errors
     /// Those of the system.
@@ -40,6 +41,7 @@ impl AtomicFile {
         let mut prefix = OsString::from(".");
         prefix.push(target.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         prefix.push(".");
+        sweep(folder, &prefix);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(PARTIAL_SUFFIX);
         #[cfg(unix)]
@@ -48,8 +50,14 @@ impl AtomicFile {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let file = builder.tempfile_in(folder)?;
-        Ok(AtomicFile { file, target, unflushed: 0, flush: None })
+        loop {
+            let file = builder.tempfile_in(folder)?;
+            // Another process may have swept it away before it was locked.
+            let held = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            if held && file.path().exists() {
+                return Ok(AtomicFile { file, target, unflushed: 0, flush: None });
+            }
+        }
     }
 
     /// The open file, for positioned writes.
@@ -114,6 +122,20 @@ impl Seek for AtomicFile {
     }
 }
 
+/// Removes unfinished files of a name that no process is writing: each holds a lock on its own while it does.
+fn sweep(folder: &Path, prefix: &OsStr) {
+    let (prefix, suffix) = (prefix.as_encoded_bytes(), PARTIAL_SUFFIX.as_bytes());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        let ours = name.starts_with(prefix) && name.ends_with(suffix);
+        // A leftover is in nobody's way; where it cannot be removed it stays.
+        if ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a whole file, replacing what was there at once.
 ///
 /// # Errors
@@ -168,6 +190,25 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn leftovers_go_and_files_at_work_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x.gguf");
+        fs::write(folder.path().join(".x.gguf.dead.part"), b"half").unwrap();
+        fs::write(folder.path().join(".y.gguf.dead.part"), b"of another").unwrap();
+        let first = AtomicFile::create(&target).unwrap();
+        let second = AtomicFile::create(&target).unwrap();
+        let mut expected = [".y.gguf.dead.part".to_owned()]
+            .into_iter()
+            .chain(
+                [&first, &second]
+                    .map(|f| f.temporary_path().file_name().unwrap().to_string_lossy().into_owned()),
+            )
+            .collect::<Vec<_>>();
+        expected.sort();
+        assert_eq!(names(folder.path()), expected);
     }
 
     #[test]
