@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::metadata::{Output, QuantizationMetadata, Recipe, TensorQuality};
+use super::metadata::{ImatrixCoverage, Output, QuantizationMetadata, Recipe, TensorQuality};
 use super::text;
 use crate::base::units;
 
@@ -92,6 +92,9 @@ fn describe(out: &mut String, output: &Output) {
         let (name, ty) = (text::code(&worst.name), text::plain(&worst.ty));
         rows.push(("Largest error", format!("`{name}` ({ty}), signal to noise {:.2} dB", snr(worst))));
     }
+    if let Some(coverage) = &output.imatrix_coverage {
+        rows.push(("Importance matrix", covered(coverage)));
+    }
     let options = options(&output.recipe);
     if !options.is_empty() {
         rows.push(("Options", options.join(", ")));
@@ -100,6 +103,22 @@ fn describe(out: &mut String, output: &Output) {
     for (name, value) in rows {
         row(out, &[name.to_owned(), value]);
     }
+}
+
+fn covered(coverage: &ImatrixCoverage) -> String {
+    let names = |names: &mut dyn Iterator<Item = &String>| {
+        names.map(|name| format!("`{}`", text::code(name))).collect::<Vec<_>>().join(", ")
+    };
+    let mut out = format!("{} of {} quantized tensors weighted", coverage.weighted, coverage.quantized);
+    if !coverage.without.is_empty() {
+        write!(out, "; nothing for {}", names(&mut coverage.without.iter())).expect("writing to a string");
+    }
+    if !coverage.idle_experts.is_empty() {
+        let experts: usize = coverage.idle_experts.values().map(Vec::len).sum();
+        let tensors = names(&mut coverage.idle_experts.keys());
+        write!(out, "; {experts} experts without activations in {tensors}").expect("writing to a string");
+    }
+    out
 }
 
 /// What the recipe changes about its method, as the flags of `llama-quantize`.

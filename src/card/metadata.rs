@@ -147,6 +147,21 @@ pub struct Imatrix {
     pub entries: Option<u32>,
 }
 
+/// How far an importance matrix covers an output's tensors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImatrixCoverage {
+    /// Tensors that were quantized.
+    pub quantized: u64,
+    /// Those of them that were quantized by importance.
+    pub weighted: u64,
+    /// Those for which the matrix has nothing.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// Experts that saw no token of the text, by tensor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub idle_experts: BTreeMap<String, Vec<u32>>,
+}
+
 /// A type for the tensors that a pattern matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TensorTypeRule {
@@ -173,6 +188,9 @@ pub struct Output {
     pub bits_per_weight: f64,
     /// Number of tensors of each type.
     pub tensor_types: BTreeMap<String, u64>,
+    /// How far the importance matrix covers the tensors, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imatrix_coverage: Option<ImatrixCoverage>,
     /// How far the weights are from the base's, over all tensors that were quantized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,

@@ -14,6 +14,7 @@ fn output(method: &str, size: u64, bits_per_weight: f64, types: &[(&str, u64)]) 
         sha256: crate::base::hash::sha256(method.as_bytes()),
         recipe: Recipe { method: method.to_owned(), ..Recipe::default() },
         bits_per_weight,
+        imatrix_coverage: None,
         tensor_types: types.iter().map(|(ty, n)| ((*ty).to_owned(), *n)).collect(),
         quality: None,
         tensors: Vec::new(),

@@ -233,6 +233,9 @@ pub(super) struct RecipeArgs {
     /// Quantize tensors again that are quantized already
     #[arg(long)]
     pub(super) allow_requantize: bool,
+    /// Importance matrix, as llama-imatrix writes it
+    #[arg(long, value_name = "FILE")]
+    pub(super) imatrix: Option<PathBuf>,
 }
 
 /// `quantize`.
@@ -245,6 +248,12 @@ pub(super) struct QuantizeArgs {
     /// Changes to the method.
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
+    /// Use the importance matrix only for tensors whose name has this; may be given more than once
+    #[arg(long, value_name = "TEXT", requires = "imatrix", conflicts_with = "exclude_weights")]
+    pub(super) include_weights: Vec<String>,
+    /// Do not use the importance matrix for tensors whose name has this; may be given more than once
+    #[arg(long, value_name = "TEXT", requires = "imatrix")]
+    pub(super) exclude_weights: Vec<String>,
     /// Do not measure what quantizing loses
     #[arg(long)]
     pub(super) no_stats: bool,

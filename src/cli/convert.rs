@@ -48,7 +48,7 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
     let work = files::Work { check_finite: false, stats: false, ..context.work(&name) };
     let target = Target { name: name.clone(), path, layout };
     let (written, _) =
-        files::write(&checkpoint, &blueprint, &[target], &work, &context.cancel, &*context.observer)?;
+        files::write(&checkpoint, &blueprint, &[target], None, &work, &context.cancel, &*context.observer)?;
     for file in written {
         let text = format!("`{}`: {}", file.path.display(), units::decimal(file.bytes));
         context.observer.event(Event::new(Code::Converted, text).about(&*name).with("bytes", file.bytes));

@@ -10,9 +10,11 @@ use crate::convert::{ConvertError, FromGgufError};
 use crate::hub::HubError;
 use crate::plan::NoSuchModel;
 use crate::quantize::pass::PassError;
-use crate::quantize::{LayoutError, Method, OptionError, UnknownMethod};
+use crate::quantize::{ImatrixError, LayoutError, Method, OptionError, UnknownMethod};
 use crate::run::JobError;
 use crate::run::files::WriteError;
+
+const NEEDS_IMATRIX: &str = "give it an importance matrix, or choose a method of three bits or more";
 
 impl Explain for Problems {
     fn kind(&self) -> Kind {
@@ -109,6 +111,7 @@ impl Explain for JobError {
             JobError::Checkpoint(error) => error.kind(),
             JobError::Convert(error) => error.kind(),
             JobError::Layout { source, .. } => source.kind(),
+            JobError::Imatrix(error) => error.kind(),
             JobError::Write(error) => error.kind(),
             JobError::Io { source, .. } => of_system(source),
             JobError::Unbuilt { .. }
@@ -128,6 +131,7 @@ impl Explain for JobError {
             JobError::Method(error) => error.hint(),
             JobError::Option(error) => error.hint(),
             JobError::Layout { source, .. } => source.hint(),
+            JobError::Imatrix(error) => error.hint(),
             JobError::Write(error) => error.hint(),
             JobError::Changed { .. } => Some("run again".to_owned()),
             JobError::Repo(_) | JobError::Io { .. } => None,
@@ -181,7 +185,9 @@ impl Explain for FromGgufError {
 impl Explain for PassError {
     fn kind(&self) -> Kind {
         match self {
-            PassError::NotFinite { .. } | PassError::Overflow { .. } => Kind::Input,
+            PassError::NotFinite { .. } | PassError::Overflow { .. } | PassError::Importance { .. } => {
+                Kind::Input
+            }
             PassError::Read { source, .. } => source.kind(),
             PassError::Cancelled => Kind::Interrupted,
             PassError::Write { .. } | PassError::Order { .. } | PassError::Panicked => Kind::Internal,
@@ -195,6 +201,7 @@ impl Explain for PassError {
                     .to_owned()
             }
             PassError::Overflow { .. } => "use BF16 or F32 for this tensor".to_owned(),
+            PassError::Importance { .. } => NEEDS_IMATRIX.to_owned(),
             PassError::Panicked => "this is a bug; please report it with the lines above".to_owned(),
             _ => return None,
         })
@@ -231,6 +238,33 @@ impl Explain for WriteError {
     }
 }
 
+impl Explain for ImatrixError {
+    fn kind(&self) -> Kind {
+        match self {
+            ImatrixError::Io { source, .. } => of_system(source),
+            ImatrixError::Gguf(error) => error.kind(),
+            _ => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            ImatrixError::Gguf(error) => return error.hint(),
+            ImatrixError::Io { .. } => return None,
+            ImatrixError::Malformed { .. } => {
+                "llama.cpp's llama-imatrix makes importance matrices".to_owned()
+            }
+            ImatrixError::NotFinite { .. } => {
+                "compute the matrix again; with a smaller context or in another type if it stays".to_owned()
+            }
+            ImatrixError::Size { .. } => "use the matrix that was computed for this very model".to_owned(),
+            ImatrixError::Missing { .. } => {
+                "compute the matrix on more text, or choose a method of three bits or more".to_owned()
+            }
+        })
+    }
+}
+
 impl Explain for UnknownMethod {
     fn kind(&self) -> Kind {
         Kind::Usage
@@ -264,9 +298,7 @@ impl Explain for LayoutError {
                 "start from the checkpoint or a 16-bit file, or accept the loss with --allow-requantize"
                     .to_owned()
             }
-            LayoutError::ImatrixRequired { .. } => {
-                "importance matrices are not supported yet; choose a method of three bits or more".to_owned()
-            }
+            LayoutError::ImatrixRequired { .. } => NEEDS_IMATRIX.to_owned(),
             LayoutError::NotBuilt { .. } => "choose another method".to_owned(),
             LayoutError::Width { .. } | LayoutError::NoFallback { .. } => {
                 "choose a type whose blocks fit the width".to_owned()

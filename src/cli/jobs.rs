@@ -69,6 +69,10 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
     above.prefix.clone_from(&args.prefix);
     above.quantize = recipe_layer(&args.recipe)?;
     above.tensor_types = tensor_types(&args.recipe)?;
+    above.imatrix = args.recipe.imatrix.as_ref().map(|path| {
+        let given = path.display().to_string();
+        config::Imatrix::File { path: path.clone(), given }
+    });
     above.publish.repo = repo(&args.repo)?;
     above.card.tags = some(&args.tags);
     above.metadata.license.clone_from(&args.license);

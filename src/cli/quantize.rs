@@ -9,9 +9,10 @@ use super::{Context, print};
 use crate::checkpoint::GgufModel;
 use crate::convert::Blueprint;
 use crate::event::{Code, Event};
+use crate::quantize::imatrix::Selection;
 use crate::quantize::options::{parse_layers, parse_type};
 use crate::quantize::simd;
-use crate::quantize::{Method, Options, Override, TensorType, layout};
+use crate::quantize::{Imatrix, Method, Options, Override, TensorType, layout};
 use crate::run::files::{self, Target};
 
 /// Runs the command.
@@ -20,13 +21,25 @@ use crate::run::files::{self, Target};
 /// The file, the method or an option is wrong, or the work failed.
 pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure> {
     let typed = Typed::read(&args.args)?;
+    let imatrix = match &args.recipe.imatrix {
+        Some(path) => {
+            let (include, exclude) = (args.include_weights.clone(), args.exclude_weights.clone());
+            Imatrix::open(path, &path.display().to_string(), &Selection { include, exclude })?
+        }
+        None => None,
+    };
     let mut options = options(&args.recipe)?;
+    options.imatrix = imatrix.as_ref().map(|imatrix| imatrix.origin.clone());
     // Saying what would be written loses nothing.
     options.allow_requantize |= args.dry_run;
     let model = GgufModel::open(&typed.input)?;
     let blueprint = Blueprint::from_gguf(&model)?;
     let layout = layout(&blueprint, typed.method, &options)?;
     layout.check_built(&blueprint)?;
+    if let Some(imatrix) = &imatrix {
+        let coverage = imatrix.cover(&layout, &blueprint, typed.method)?;
+        context.observer.event(coverage.event(typed.method.name));
+    }
     let output = typed
         .output
         .unwrap_or_else(|| typed.input.with_file_name(format!("ggml-model-{}.gguf", typed.method.name)));
@@ -44,7 +57,15 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     work.stats = !args.no_stats;
     let name = typed.method.name;
     let targets = [Target { name: name.to_owned(), path: output, layout }];
-    let (_, report) = files::write(&model, &blueprint, &targets, &work, &context.cancel, &*context.observer)?;
+    let (_, report) = files::write(
+        &model,
+        &blueprint,
+        &targets,
+        imatrix.as_ref(),
+        &work,
+        &context.cancel,
+        &*context.observer,
+    )?;
     let [Target { path, layout, .. }] = &targets;
     let snr = report.file_loss(&layout.header).and_then(|l| l.snr_db());
     print(&output::describe(path, name, layout, Outcome::Written { snr }, context.json))
@@ -91,7 +112,7 @@ impl Typed {
     }
 }
 
-/// The options of `llama-quantize`, from the command line.
+/// The options of `llama-quantize`, from the command line, but for the importance matrix.
 ///
 /// # Errors
 /// A type, pattern, layer or value is wrong, or the file of types cannot be read.

@@ -242,7 +242,12 @@ pub enum Imatrix {
         chunks: Option<u32>,
     },
     /// It is a file.
-    File(PathBuf),
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// How it was named, which becomes part of the outputs.
+        given: String,
+    },
     /// It is downloaded.
     Url(String),
     /// It is in a repository on the Hub.
@@ -334,6 +339,6 @@ features! {
     Publish = "publish", LeftUndone, "publishing is not built yet: the outputs stay on this machine";
     Evaluate = "evaluate", LeftUndone, "`evaluate` is not built yet: the outputs are not measured";
     LlamaCpp = "llama_cpp", LeftUndone, "`llama_cpp` is not used yet: nothing here needs the toolchain";
-    Imatrix = "imatrix", Refused, "`imatrix` is not built yet, and without it the weights would be other ones";
+    Imatrix = "imatrix", Refused, "`imatrix` is built for a `file` only yet, and without it the weights would be other ones";
     Split = "split", Refused, "`split` is not built yet, and the output would be one file";
 }

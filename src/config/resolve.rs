@@ -161,9 +161,12 @@ impl Resolve<'_> {
         source: Source,
         name: Option<String>,
         settings: Layer,
-        unbuilt: Vec<Unbuilt>,
+        mut unbuilt: Vec<Unbuilt>,
     ) -> Option<Model> {
         let settings = merge(merge(self.around.above.clone(), settings), self.around.below.clone());
+        if matches!(settings.imatrix, Some(Imatrix::File { .. })) {
+            unbuilt.retain(|unbuilt| unbuilt.feature != Feature::Imatrix);
+        }
         let Some(name) = name.or_else(|| source.name().map(str::to_owned)) else {
             self.report(
                 Problem::new(
@@ -320,7 +323,10 @@ impl Resolve<'_> {
                 path: self.path(dataset.value.0),
                 chunks: chunks.map(|chunks| chunks.value.0),
             }),
-            (None, Some(file), None, None) => Some(Imatrix::File(self.path(file.value.0))),
+            (None, Some(file), None, None) => {
+                let given = file.value.0.display().to_string();
+                Some(Imatrix::File { path: self.path(file.value.0), given })
+            }
             (None, None, Some(url), None) => Some(Imatrix::Url(url.value.0)),
             // In a repository, the name is relative to its root.
             (None, file, None, Some(repo)) => {

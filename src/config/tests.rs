@@ -95,6 +95,25 @@ fn the_specs_example_is_read() {
 }
 
 #[test]
+fn of_importance_matrices_files_are_built() {
+    let config = good(
+        "
+version: 1
+defaults: { methods: [Q8_0], imatrix: { dataset: text.txt } }
+models:
+  - source: a/b
+  - source: a/c
+    imatrix: { file: sub/c.gguf }
+",
+    );
+    let [b, c] = &config.models[..] else { panic!("{config:?}") };
+    assert_eq!(b.blocked_by().map(|unbuilt| unbuilt.feature), Some(Feature::Imatrix));
+    assert_eq!(c.blocked_by(), None);
+    let (path, given) = ("/base/sub/c.gguf".into(), "sub/c.gguf".to_owned());
+    assert_eq!(c.imatrix, Some(Imatrix::File { path, given }));
+}
+
+#[test]
 fn the_starter_is_valid() {
     let config = good(&starter("models.schema.json"));
     assert_eq!(config.models.len(), 1);

@@ -189,7 +189,8 @@ fn check(
     options: &Options,
 ) -> Result<(), LayoutError> {
     let tensor = || name.to_owned();
-    if options.imatrix.is_none() && requires_imatrix(name, ty, method) {
+    let requires = requires_imatrix(name, ty, method) || (base.ty != ty && block::requires_importance(ty));
+    if options.imatrix.is_none() && requires {
         return Err(LayoutError::ImatrixRequired { tensor: tensor(), ty, method: method.name });
     }
     if !base.row_values().is_multiple_of(ty.block_size() as u64) {

@@ -47,14 +47,24 @@ const ROLES: [(&str, Role); 9] = [
 
 impl Role {
     fn of(name: &str) -> Self {
-        if name == OUTPUT {
+        if is_output(name) {
             Role::Output
-        } else if EMBEDDINGS.contains(&name) {
+        } else if is_embedding(name) {
             Role::Embedding
         } else {
             ROLES.iter().find(|(part, _)| name.contains(part)).map_or(Role::Other, |(_, role)| *role)
         }
     }
+}
+
+/// Whether it is a table of embeddings.
+pub(super) fn is_embedding(name: &str) -> bool {
+    EMBEDDINGS.contains(&name)
+}
+
+/// Whether it is the output tensor.
+pub(super) fn is_output(name: &str) -> bool {
+    name == OUTPUT
 }
 
 /// Names that are never quantized.
@@ -433,7 +443,7 @@ fn fallback(name: &str, wanted: GgmlType, row_values: u64) -> Result<GgmlType, L
 /// Whether a tensor of this type must not be made without an importance matrix.
 pub(super) fn requires_imatrix(name: &str, ty: GgmlType, method: &Method) -> bool {
     match ty {
-        _ if name == OUTPUT || EMBEDDINGS.contains(&name) => false,
+        _ if is_output(name) || is_embedding(name) => false,
         IQ3_XXS | IQ2_XXS | IQ2_XS | IQ2_S | IQ1_M | IQ1_S => true,
         Q2_K => method.name == "Q2_K_S",
         _ => false,

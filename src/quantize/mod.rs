@@ -2,6 +2,7 @@
 
 pub mod block;
 mod facts;
+pub mod imatrix;
 pub mod layout;
 pub mod method;
 mod mixture;
@@ -9,6 +10,7 @@ pub mod options;
 pub mod pass;
 pub mod simd;
 
+pub use imatrix::{Coverage, Imatrix, ImatrixError};
 pub use layout::{Fallback, Layout, LayoutError, layout};
 pub use method::{Importance, Method, UnknownMethod};
 pub use options::{ImatrixOrigin, OptionError, Options, Override, OverrideValue, TensorType};

@@ -9,7 +9,7 @@ use super::files::WriteError;
 use crate::checkpoint::CheckpointError;
 use crate::convert::ConvertError;
 use crate::hub::{HubError, RepoIdError};
-use crate::quantize::{LayoutError, OptionError, UnknownMethod};
+use crate::quantize::{ImatrixError, LayoutError, OptionError, UnknownMethod};
 
 /// Why a job failed. The other jobs go on.
 #[derive(Debug, Error)]
@@ -46,6 +46,9 @@ pub enum JobError {
         /// What is in the way.
         source: LayoutError,
     },
+    /// The importance matrix.
+    #[error(transparent)]
+    Imatrix(#[from] ImatrixError),
     /// The outputs.
     #[error(transparent)]
     Write(#[from] WriteError),

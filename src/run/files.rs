@@ -13,6 +13,7 @@ use crate::checkpoint::Weights;
 use crate::convert::Blueprint;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::Header;
+use crate::quantize::Imatrix;
 use crate::quantize::layout::Layout;
 use crate::quantize::pass::{self, Output, PassError, PassOptions, PassReport, Sink};
 
@@ -89,7 +90,7 @@ pub enum WriteError {
     Pass(#[from] PassError),
 }
 
-/// Writes the targets in one pass over the weights.
+/// Writes the targets in one pass over the weights. The importance matrix is that of all of them.
 ///
 /// # Errors
 /// [`WriteError`]; then no target is there, or what stood in its place before still does.
@@ -97,13 +98,15 @@ pub fn write(
     weights: &dyn Weights,
     blueprint: &Blueprint,
     targets: &[Target],
+    imatrix: Option<&Imatrix>,
     work: &Work,
     cancel: &Cancel,
     observer: &dyn Observer,
 ) -> Result<(Vec<Written>, PassReport), WriteError> {
     let Some(first) = targets.first() else { return Ok((Vec::new(), PassReport::default())) };
     check_space(targets, observer)?;
-    let options = fit(blueprint, targets, work, observer)?;
+    let held = imatrix.map_or(0, Imatrix::bytes);
+    let options = fit(blueprint, targets, held, work, observer)?;
 
     let mut sinks = targets
         .iter()
@@ -115,7 +118,7 @@ pub fn write(
         .map(|(t, sink)| Output { name: &t.name, header: &t.layout.header, recipes: &t.layout.recipes, sink })
         .collect();
     debug_assert!(targets.iter().all(|t| t.layout.recipes == first.layout.recipes));
-    let report = pass::pass(weights, blueprint, outputs, &options, cancel, observer)?;
+    let report = pass::pass(weights, blueprint, outputs, imatrix, &options, cancel, observer)?;
     let written = targets
         .iter()
         .zip(sinks)
@@ -157,10 +160,11 @@ fn existing_folder(path: &Path) -> PathBuf {
     }
 }
 
-/// Slabs as large as is good, smaller where the memory does not allow them.
+/// Slabs as large as is good, smaller where the memory does not allow them beside what is `held` anyway.
 fn fit(
     blueprint: &Blueprint,
     targets: &[Target],
+    held: u64,
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<PassOptions, WriteError> {
@@ -174,13 +178,13 @@ fn fit(
         ..PassOptions::default()
     };
     loop {
-        let needed = pass::memory_needed(blueprint, &headers, &targets[0].layout.recipes, &options);
+        let needed = held + pass::memory_needed(blueprint, &headers, &targets[0].layout.recipes, &options);
         if needed <= allowed {
             observer.event(
                 Event::new(
                     Code::SpaceChecked,
                     format!(
-                        "at most {} of memory for slabs, {} allowed",
+                        "at most {} of memory for weights, {} allowed",
                         units::decimal(needed),
                         units::decimal(allowed)
                     ),

@@ -136,7 +136,8 @@ pub fn execute(
     };
     let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
     let (written, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
-        files::write(&prepared.checkpoint, &prepared.blueprint, &targets, &work, cancel, observer)
+        let (Prepared { checkpoint, blueprint, .. }, imatrix) = (&prepared, prepared.imatrix.as_ref());
+        files::write(checkpoint, blueprint, &targets, imatrix, &work, cancel, observer)
             .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
     })?;
     let seconds = clock.steps.last().and_then(|s| s.seconds).unwrap_or_default();
@@ -230,6 +231,11 @@ fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
         Event::new(Code::PassStarted, format!("one pass over the weights for {methods} ({})", simd::level()))
             .about(name),
     );
+    for output in outputs {
+        if let Some(coverage) = &output.coverage {
+            observer.event(coverage.event(output.method.name).about(name));
+        }
+    }
     let fallbacks = outputs.iter().map(|o| (o, &o.layout.fallbacks)).filter(|(_, f)| !f.is_empty());
     let counts: Vec<_> = fallbacks.clone().map(|(o, f)| (o.method.name, f.len())).collect();
     if let Some((output, first)) = fallbacks.clone().find_map(|(o, f)| Some((o, f.first()?))) {

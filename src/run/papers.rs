@@ -8,12 +8,13 @@ use crate::base::atomic;
 use crate::base::front_matter::{self, Node};
 use crate::card::inherit::{self, Fields, License};
 use crate::card::metadata::{
-    self, FORMAT_VERSION, Output, Program, Quality, QuantizationMetadata, Run, TensorQuality,
+    self, FORMAT_VERSION, ImatrixCoverage, Output, Program, Quality, QuantizationMetadata, Run, TensorQuality,
 };
 use crate::card::{Card, DEFAULT_DESCRIPTION, log};
 use crate::config::Model;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::GgmlType;
+use crate::quantize::Coverage;
 use crate::quantize::pass::{Loss, PassReport};
 
 /// What the cards of a job have in common.
@@ -154,6 +155,7 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
         recipe: planned.recipe.clone(),
         bits_per_weight: planned.layout.bits_per_weight(),
         tensor_types,
+        imatrix_coverage: planned.coverage.as_ref().map(coverage),
         quality: pass.file_loss(&planned.layout.header).as_ref().and_then(quality),
         tensors: tensors.collect(),
         seconds,
@@ -164,4 +166,13 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
 fn quality(loss: &Loss) -> Option<Quality> {
     let rmse = loss.relative_rmse();
     rmse.is_finite().then(|| Quality::new(rmse, loss.snr_db()))
+}
+
+fn coverage(coverage: &Coverage) -> ImatrixCoverage {
+    ImatrixCoverage {
+        quantized: coverage.quantized,
+        weighted: coverage.weighted(),
+        without: coverage.without.clone(),
+        idle_experts: coverage.idle.iter().map(|i| (i.tensor.clone(), i.experts.clone())).collect(),
+    }
 }

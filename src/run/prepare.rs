@@ -14,7 +14,8 @@ use crate::convert::{Blueprint, ConvertOptions, OutType, blueprint};
 use crate::event::{Code, Event, Observer};
 use crate::hub::{self, HubOptions};
 use crate::plan::{Decision, decide};
-use crate::quantize::{Layout, Method, Options, layout};
+use crate::quantize::imatrix::Selection;
+use crate::quantize::{Coverage, Imatrix, ImatrixError, ImatrixOrigin, Layout, Method, Options, layout};
 
 /// The llama.cpp whose bytes the outputs have.
 pub const REFERENCE: &str = "llama.cpp 0c1e57098 (llama-cpp-python 0.3.36)";
@@ -52,6 +53,8 @@ pub struct Prepared {
     pub remote: Option<hub::Description>,
     /// The conversion.
     pub blueprint: Blueprint,
+    /// The importance matrix of all outputs.
+    pub imatrix: Option<Imatrix>,
     /// The source, as the metadata records it.
     pub source: SourceFacts,
     /// The outputs, in the order of the methods.
@@ -69,6 +72,8 @@ pub struct Planned {
     pub folder: PathBuf,
     /// Header, types, offsets, exact size.
     pub layout: Layout,
+    /// How far the importance matrix covers it.
+    pub coverage: Option<Coverage>,
     /// What decides its bytes, as the metadata records it.
     pub recipe: Recipe,
     /// Whether it is made, and why.
@@ -118,7 +123,8 @@ pub fn prepare(
     let (checkpoint, remote) = open(&model.source, setting, observer, cancel)?;
     let blueprint = blueprint(&checkpoint, &convert_options(model, &checkpoint), observer)?;
     let source = source_facts(model, &checkpoint, remote.as_ref(), &blueprint)?;
-    let options = options(model)?;
+    let (imatrix, imatrix_sha256) = imatrix(model, cancel)?;
+    let options = options(model, imatrix.as_ref())?;
     let outputs = model
         .methods
         .iter()
@@ -127,14 +133,16 @@ pub fn prepare(
             let layout = layout(&blueprint, method, &options)
                 .and_then(|layout| layout.check_built(&blueprint).map(|()| layout))
                 .map_err(|source| JobError::Layout { method: method.name, source })?;
+            let coverage =
+                imatrix.as_ref().map(|imatrix| imatrix.cover(&layout, &blueprint, method)).transpose()?;
             let stem = model.stem(method.name);
             let folder = setting.output.join(&stem);
-            let recipe = recipe(model, method, &options, &blueprint);
+            let recipe = recipe(model, method, &options, imatrix_sha256.as_ref(), &blueprint);
             let decision = decision(&folder, &stem, &layout, &recipe, &source, setting.force);
-            Ok(Planned { method, stem, folder, layout, recipe, decision })
+            Ok(Planned { method, stem, folder, layout, coverage, recipe, decision })
         })
         .collect::<Result<Vec<_>, JobError>>()?;
-    Ok(Prepared { model: model.clone(), checkpoint, remote, blueprint, source, outputs })
+    Ok(Prepared { model: model.clone(), checkpoint, remote, blueprint, imatrix, source, outputs })
 }
 
 fn open(
@@ -199,7 +207,16 @@ fn convert_options(model: &Model, checkpoint: &Checkpoint) -> ConvertOptions {
     }
 }
 
-fn options(model: &Model) -> Result<Options, JobError> {
+/// The importance matrix, and the sha256 of its file.
+fn imatrix(model: &Model, cancel: &Cancel) -> Result<(Option<Imatrix>, Option<String>), JobError> {
+    let Some(config::Imatrix::File { path, given }) = &model.imatrix else { return Ok((None, None)) };
+    let imatrix = Imatrix::open(path, given, &Selection::default())?;
+    let sha256 =
+        hash::sha256_file(path, cancel).map_err(|source| ImatrixError::Io { path: path.clone(), source })?;
+    Ok((imatrix, Some(sha256)))
+}
+
+fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Options, JobError> {
     let q = &model.quantize;
     let tensor_types = model
         .tensor_types
@@ -229,12 +246,25 @@ fn options(model: &Model) -> Result<Options, JobError> {
         prune_layers: q.prune_layers.clone().unwrap_or_default(),
         override_kv,
         allow_requantize: false,
-        imatrix: None,
+        imatrix: imatrix.map(|i| i.origin.clone()),
     })
 }
 
 /// What decides the bytes, for the metadata.
-fn recipe(model: &Model, method: &Method, options: &Options, blueprint: &Blueprint) -> Recipe {
+fn recipe(
+    model: &Model,
+    method: &Method,
+    options: &Options,
+    imatrix_sha256: Option<&String>,
+    blueprint: &Blueprint,
+) -> Recipe {
+    let imatrix = |origin: &ImatrixOrigin| metadata::Imatrix {
+        file: origin.file.clone(),
+        sha256: imatrix_sha256.cloned(),
+        dataset: origin.dataset.clone(),
+        chunks: origin.chunks,
+        entries: Some(origin.entries),
+    };
     let rule = |t: &crate::quantize::TensorType| metadata::TensorTypeRule {
         pattern: t.pattern().to_owned(),
         ty: t.ty.to_string(),
@@ -244,6 +274,7 @@ fn recipe(model: &Model, method: &Method, options: &Options, blueprint: &Bluepri
         out_type: format!("{:?}", blueprint.out_type),
         model_name: model.convert.model_name.clone(),
         pre_tokenizer: model.convert.pre_tokenizer.clone(),
+        imatrix: options.imatrix.as_ref().map(imatrix),
         tensor_types: options.tensor_types.iter().map(rule).collect(),
         output_tensor_type: options.output_tensor_type.map(|t| t.to_string()),
         token_embedding_type: options.token_embedding_type.map(|t| t.to_string()),

@@ -199,7 +199,7 @@ fn write(
         .map(|((name, layout), sink)| Output { name, header: &layout.header, recipes: &layout.recipes, sink })
         .collect();
     let options = PassOptions { check_finite, threads, ..PassOptions::default() };
-    pass(weights, blueprint, outputs, &options, &Cancel::new(), &()).expect("a pass");
+    pass(weights, blueprint, outputs, None, &options, &Cancel::new(), &()).expect("a pass");
     let files: Vec<File> =
         sinks.into_iter().map(|s| File { bytes: s.bytes, sha256: hex(&s.hash.finalize()) }).collect();
     for (file, (name, layout)) in files.iter().zip(layouts) {

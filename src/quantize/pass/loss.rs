@@ -59,7 +59,8 @@ impl Loss {
         sum
     }
 
-    fn add(&mut self, other: &Loss) {
+    /// Two parts of a tensor as one.
+    pub(super) fn add(&mut self, other: &Loss) {
         self.signal += other.signal;
         self.noise += other.noise;
         self.weight += other.weight;

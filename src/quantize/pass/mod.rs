@@ -26,6 +26,7 @@ use crate::checkpoint::{CheckpointError, Weights};
 use crate::convert::Blueprint;
 use crate::event::{Observer, Progress};
 use crate::gguf::{GgmlType, Header};
+use crate::quantize::Imatrix;
 
 /// Takes a file's bytes in order, from the first to the last.
 pub trait Sink: Send {
@@ -127,6 +128,14 @@ pub enum PassError {
         /// What went wrong.
         source: CheckpointError,
     },
+    /// A type that cannot be made without importance, of a tensor that has none.
+    #[error("tensor `{tensor}` has no importance, which {ty} requires")]
+    Importance {
+        /// The output tensor.
+        tensor: String,
+        /// The type.
+        ty: GgmlType,
+    },
     /// A write failed.
     #[error("cannot write `{output}`")]
     Write {
@@ -171,12 +180,16 @@ pub enum PassError {
 
 /// Walks the weights once and writes every output.
 ///
+/// The importance matrix is that of all outputs. A tensor for which it has nothing, or something of another size, is
+/// quantized without; [`Imatrix::cover`] tells beforehand.
+///
 /// # Errors
 /// [`PassError`] names the tensor or the output.
 pub fn pass(
     weights: &dyn Weights,
     blueprint: &Blueprint,
     outputs: Vec<Output<'_>>,
+    imatrix: Option<&Imatrix>,
     options: &PassOptions,
     cancel: &Cancel,
     observer: &dyn Observer,
@@ -205,7 +218,7 @@ pub fn pass(
     };
     let reports = std::thread::scope(|scope| {
         let run = || {
-            let mut worker = Worker::new(weights, blueprint, options);
+            let mut worker = Worker::new(weights, blueprint, imatrix, options);
             while let Some(i) = shared.claim(cancel) {
                 let slab = &slabs[i];
                 let made =

@@ -8,7 +8,7 @@ use super::{PassError, PassOptions, PassReport};
 use crate::checkpoint::Weights;
 use crate::convert::{Blueprint, Part, Recipe, RowOrder, TensorRecipe};
 use crate::gguf::GgmlType;
-use crate::quantize::block;
+use crate::quantize::{Imatrix, block};
 
 /// Rows of one tensor, within one of its parts.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,10 +82,36 @@ pub(super) fn slabs(blueprint: &Blueprint, recipes: &[usize], size: u64) -> Vec<
     slabs
 }
 
+/// A slab's values in runs that share their importance: an expert's each, or all of them where there is none.
+fn runs<'a>(
+    slab: &Slab,
+    recipe: &TensorRecipe,
+    importance: Option<&'a [f32]>,
+) -> Vec<(Range<usize>, Option<&'a [f32]>)> {
+    let Some(importance) = importance else { return vec![(0..slab.values as usize, None)] };
+    let (row, rows) = (recipe.row_values() as usize, recipe.shape[1]);
+    let first = slab.part as u64 * rows_of(recipe).count + slab.rows.start;
+    let end = first + (slab.rows.end - slab.rows.start);
+    (first / rows..end.div_ceil(rows))
+        .map(|expert| {
+            let (from, to) = ((expert * rows).max(first), ((expert + 1) * rows).min(end));
+            let values = (from - first) as usize * row..(to - first) as usize * row;
+            (values, Some(&importance[expert as usize * row..][..row]))
+        })
+        .collect()
+}
+
+/// Where the blocks of these values are among all of them.
+fn blocks_of(ty: GgmlType, values: &Range<usize>) -> Range<usize> {
+    let at = |value: usize| value / ty.block_size() * ty.block_bytes();
+    at(values.start)..at(values.end)
+}
+
 /// One thread's buffers.
 pub(super) struct Worker<'a> {
     weights: &'a dyn Weights,
     blueprint: &'a Blueprint,
+    imatrix: Option<&'a Imatrix>,
     check_finite: bool,
     stats: bool,
     read: Vec<u8>,
@@ -98,10 +124,16 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(weights: &'a dyn Weights, blueprint: &'a Blueprint, options: &PassOptions) -> Self {
+    pub(super) fn new(
+        weights: &'a dyn Weights,
+        blueprint: &'a Blueprint,
+        imatrix: Option<&'a Imatrix>,
+        options: &PassOptions,
+    ) -> Self {
         Worker {
             weights,
             blueprint,
+            imatrix,
             check_finite: options.check_finite,
             stats: options.stats,
             read: Vec::new(),
@@ -135,7 +167,7 @@ impl<'a> Worker<'a> {
             self.decode(source, slab.values, None);
             let exact = base == GgmlType::F32;
             if wants_base || !exact {
-                let bytes = self.quantize(base, recipe)?;
+                let bytes = self.quantize(base, recipe, &runs(slab, recipe, None))?;
                 if wants_floats && !exact {
                     self.decode(base, slab.values, Some(&bytes));
                 }
@@ -150,13 +182,15 @@ impl<'a> Worker<'a> {
         if let (true, Some(bytes)) = (wants_base, base_bytes) {
             made.push((base, bytes));
         }
+        let importance = self.imatrix.and_then(|m| m.weights(&recipe.name, &recipe.shape));
+        let runs = runs(slab, recipe, importance);
         let (mut all, quantized) = (Vec::with_capacity(wanted.len()), made.len());
         for &ty in wanted {
             if let Some((_, bytes)) = made.iter().find(|(t, _)| *t == ty) {
                 all.push(Arc::clone(bytes));
                 continue;
             }
-            let bytes = self.quantize(ty, recipe)?;
+            let bytes = self.quantize(ty, recipe, &runs)?;
             if block::validate(ty, &bytes).is_some() {
                 return Err(PassError::Overflow { tensor: recipe.name.clone(), ty });
             }
@@ -165,9 +199,12 @@ impl<'a> Worker<'a> {
         }
         self.losses.clear();
         if let (true, [_, ..]) = (self.stats, &made[quantized..]) {
-            let meter = Meter::new(&self.floats, None);
-            for (ty, blocks) in &made[quantized..] {
-                self.losses.push((*ty, meter.loss(*ty, blocks, &mut self.decoded)));
+            self.losses.extend(made[quantized..].iter().map(|(ty, _)| (*ty, Loss::default())));
+            for (values, importance) in &runs {
+                let meter = Meter::new(&self.floats[values.clone()], *importance);
+                for ((ty, blocks), (_, sum)) in made[quantized..].iter().zip(&mut self.losses) {
+                    sum.add(&meter.loss(*ty, &blocks[blocks_of(*ty, values)], &mut self.decoded));
+                }
             }
         }
         self.report.bytes_read += slab.source_bytes;
@@ -212,10 +249,22 @@ impl<'a> Worker<'a> {
         block::dequantize(ty, bytes.unwrap_or(&self.ordered), &mut self.floats);
     }
 
-    fn quantize(&mut self, ty: GgmlType, recipe: &TensorRecipe) -> Result<Arc<Vec<u8>>, PassError> {
+    /// The slab's values in this type; each run of them by its importance.
+    fn quantize(
+        &mut self,
+        ty: GgmlType,
+        recipe: &TensorRecipe,
+        runs: &[(Range<usize>, Option<&[f32]>)],
+    ) -> Result<Arc<Vec<u8>>, PassError> {
         let overflow = || PassError::Overflow { tensor: recipe.name.clone(), ty };
         let mut bytes = vec![0; ty.bytes_of(self.floats.len() as u64).ok_or_else(overflow)? as usize];
-        block::quantize(ty, &self.floats, recipe.row_values() as usize, None, &mut bytes);
+        for (values, importance) in runs {
+            if importance.is_none() && block::requires_importance(ty) {
+                return Err(PassError::Importance { tensor: recipe.name.clone(), ty });
+            }
+            let out = &mut bytes[blocks_of(ty, values)];
+            block::quantize(ty, &self.floats[values.clone()], recipe.row_values() as usize, *importance, out);
+        }
         *self.report.quantized.entry(ty).or_default() += 1;
         Ok(Arc::new(bytes))
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::convert::{OutType, Part, Recipe, RowOrder, TensorRecipe};
 use crate::gguf::Metadata;
 use crate::quantize::block;
+use crate::quantize::imatrix::Entry;
 
 struct Memory(Vec<u8>);
 
@@ -116,7 +117,7 @@ fn outputs_are_those_of_a_plain_walk_whatever_the_threads_and_slabs() {
                 .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, sink })
                 .collect();
             let options = PassOptions { threads, slab_values, ..PassOptions::default() };
-            let report = pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &()).unwrap();
+            let report = pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()).unwrap();
             for (header, sink) in headers.iter().zip(&sinks) {
                 assert!(*sink == expected(&floats, &blueprint, header), "{threads} threads, {slab_values}");
             }
@@ -128,6 +129,65 @@ fn outputs_are_those_of_a_plain_walk_whatever_the_threads_and_slabs() {
             assert_eq!(report.quantized[&GgmlType::F32], matrix_slabs);
         }
     }
+}
+
+/// Every expert's rows are quantized by its own importance, wherever slabs and parts begin; a tensor of which the matrix
+/// has nothing, or another size, is quantized without.
+#[test]
+fn importance_follows_the_experts_whatever_the_threads_and_slabs() {
+    const WIDTH: usize = 256;
+    let (floats, memory) = model(WIDTH * 15);
+    let tensors = vec![
+        recipe("by.expert", &[256, 5, 3], GgmlType::F32, &[0, 256 * 5, 256 * 10], RowOrder::Natural),
+        recipe("stacked", &[256, 5, 3], GgmlType::F32, &[0], RowOrder::Natural),
+        recipe("without", &[256, 5], GgmlType::F32, &[0], RowOrder::Natural),
+        recipe("other", &[256, 5], GgmlType::F32, &[0], RowOrder::Natural),
+    ];
+    let blueprint = blueprint(tensors);
+    let weights: Vec<f32> = floats[..WIDTH * 3].iter().map(|x| x * x).collect();
+    let entry = |weights: &[f32]| Entry { weights: weights.to_vec(), idle: Vec::new() };
+    let imatrix = Imatrix::of([
+        ("by.expert", entry(&weights)),
+        ("stacked", entry(&weights)),
+        ("other", entry(&weights[..WIDTH - 1])),
+    ]);
+    let row = GgmlType::Q4_K.block_bytes();
+    let mut experts = vec![0; 15 * row];
+    for (expert, out) in experts.chunks_exact_mut(5 * row).enumerate() {
+        let (x, w) = (&floats[expert * 5 * WIDTH..][..5 * WIDTH], &weights[expert * WIDTH..][..WIDTH]);
+        block::quantize(GgmlType::Q4_K, x, WIDTH, Some(w), out);
+    }
+    let mut plain = vec![0; 5 * row];
+    block::quantize(GgmlType::Q4_K, &floats[..5 * WIDTH], WIDTH, None, &mut plain);
+    assert_ne!(experts[..5 * row], plain);
+
+    let header = header(&blueprint, |_| GgmlType::Q4_K);
+    let mut expected = header.to_bytes();
+    for tensor in [&experts, &experts, &plain, &plain] {
+        expected.extend_from_slice(tensor);
+        expected.resize(expected.len().next_multiple_of(32), 0);
+    }
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    for threads in [1, 3] {
+        for rows in [1, 2, 4, 7, 100] {
+            let mut sink = Vec::new();
+            let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
+            let options = PassOptions { threads, slab_values: rows * WIDTH as u64, ..PassOptions::default() };
+            pass(&memory, &blueprint, outputs, Some(&imatrix), &options, &Cancel::new(), &()).unwrap();
+            assert!(sink == expected, "{threads} threads, slabs of {rows} rows");
+        }
+    }
+}
+
+#[test]
+fn a_type_that_demands_importance_is_refused_without() {
+    let (_, memory) = model(256);
+    let blueprint = blueprint(vec![recipe("t", &[256, 1], GgmlType::F32, &[0], RowOrder::Natural)]);
+    let header = header(&blueprint, |_| GgmlType::IQ2_XS);
+    let mut sink = Vec::new();
+    let outputs = vec![Output { name: "x", header: &header, recipes: &[0], sink: &mut sink }];
+    let found = pass(&memory, &blueprint, outputs, None, &PassOptions::default(), &Cancel::new(), &());
+    assert!(matches!(found, Err(PassError::Importance { tensor, ty: GgmlType::IQ2_XS }) if tensor == "t"));
 }
 
 #[test]
@@ -144,7 +204,7 @@ fn losses_are_those_of_the_whole_tensors_whatever_the_threads() {
             .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, sink })
             .collect();
         let options = PassOptions { threads, slab_values, stats, ..PassOptions::default() };
-        pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &()).unwrap()
+        pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()).unwrap()
     };
     let report = run(1, 64 * 8, true);
     for threads in [2, 7] {
@@ -188,7 +248,7 @@ fn weights_that_are_not_finite_are_named() {
         let mut sink = Vec::new();
         let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
         let options = PassOptions { threads: 2, slab_values: 512, check_finite, ..PassOptions::default() };
-        pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &())
+        pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &())
     };
     match run(true) {
         Err(PassError::NotFinite { tensor, index, values }) => {
@@ -217,7 +277,7 @@ fn a_failing_sink_stops_the_pass_and_is_named() {
             Output { name: "full", header: &header, recipes: &recipes, sink: &mut full },
         ];
         let options = PassOptions { threads, slab_values: 64, ..PassOptions::default() };
-        match pass(&memory, &blueprint, outputs, &options, &Cancel::new(), &()) {
+        match pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()) {
             Err(PassError::Write { output, source }) => {
                 assert_eq!((output.as_str(), source.kind()), ("full", io::ErrorKind::StorageFull));
             }
@@ -235,6 +295,6 @@ fn a_cancelled_pass_says_so() {
     let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
     let cancel = Cancel::new();
     cancel.cancel();
-    let found = pass(&memory, &blueprint, outputs, &PassOptions::default(), &cancel, &());
+    let found = pass(&memory, &blueprint, outputs, None, &PassOptions::default(), &cancel, &());
     assert!(matches!(found, Err(PassError::Cancelled)));
 }
