@@ -29,10 +29,15 @@ test:
 update:
     JAMPH_UPDATE=1 cargo test
 
-# Record the reference's hashes anew; REF is a prepared reference (see scripts/record-parity)
+# Record anew what the reference makes of the seeded checkpoints; REF is a prepared reference
 [group('parity')]
-record-parity ref:
-    REF={{ref}} scripts/record-parity
+record-parity ref *folders:
+    scripts/record-parity {{ref}} {{folders}}
+
+# Record anew which type the reference gives each tensor, for eighteen models and every method
+[group('parity')]
+record-mixtures ref:
+    scripts/record-mixtures {{ref}}
 
 # SmolLM2-135M through the whole ladder, against the recorded hashes (needs Python for the download)
 [group('parity')]
