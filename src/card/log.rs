@@ -92,6 +92,10 @@ fn describe(out: &mut String, output: &Output) {
         let (name, ty) = (text::code(&worst.name), text::plain(&worst.ty));
         rows.push(("Largest error", format!("`{name}` ({ty}), signal to noise {:.2} dB", snr(worst))));
     }
+    for part in output.parts.iter().skip(1) {
+        let (file, sha256) = (text::code(&part.file), text::code(&part.sha256));
+        rows.push(("Another file", format!("`{file}`, {} bytes, SHA-256 `{sha256}`", part.size)));
+    }
     if let Some(coverage) = &output.imatrix_coverage {
         rows.push(("Importance matrix", covered(coverage)));
     }
@@ -146,5 +150,6 @@ fn options(recipe: &Recipe) -> Vec<String> {
     }
     flags.extend(recipe.override_kv.iter().map(|kv| format!("--override-kv {kv}")));
     flags.extend(recipe.split_max_size.map(|size| format!("split at {}", text::size(size))));
+    flags.extend(recipe.split_max_tensors.map(|n| format!("split after {n} tensors")));
     flags.iter().map(|flag| format!("`{}`", text::code(flag))).collect()
 }

@@ -126,6 +126,9 @@ pub struct Recipe {
     /// Most bytes of one file, where the output is split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_max_size: Option<u64>,
+    /// Most tensors of one file, where the output is split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_max_tensors: Option<u32>,
 }
 
 /// An importance matrix.
@@ -176,12 +179,15 @@ pub struct TensorTypeRule {
 /// One file that was made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
-    /// File name.
+    /// File name; the first file's, where the output is split.
     pub file: String,
-    /// Bytes.
+    /// Bytes, of all files.
     pub size: u64,
-    /// SHA-256 in hex.
+    /// SHA-256 of the (first) file in hex.
     pub sha256: String,
+    /// All files, the first one among them, where the output is split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<FilePart>,
     /// How it was made.
     pub recipe: Recipe,
     /// Bits a weight, over all tensors.
@@ -199,6 +205,17 @@ pub struct Output {
     pub tensors: Vec<TensorQuality>,
     /// Seconds that the file took; files of one pass share their time.
     pub seconds: f64,
+}
+
+/// One file of an output that is split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FilePart {
+    /// File name.
+    pub file: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in hex.
+    pub sha256: String,
 }
 
 /// The error of the weights, measured against the base that they were quantized from. With an importance matrix, the

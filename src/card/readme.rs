@@ -128,8 +128,10 @@ impl Card<'_> {
                 write!(quality, "{comma}SNR {snr:.1} dB").expect("writing to a string");
             }
             let file = text::code(&o.file);
+            let link = if is_path(&file) { format!("[`{file}`](./{file})") } else { format!("`{file}`") };
+            let more = o.parts.len().saturating_sub(1);
             let cells = [
-                if is_path(&file) { format!("[`{file}`](./{file})") } else { format!("`{file}`") },
+                if more > 0 { format!("{link} and {more} more") } else { link },
                 text::plain(&o.recipe.method),
                 format!("{:.2}", o.bits_per_weight),
                 text::size(o.size),
@@ -141,6 +143,11 @@ impl Card<'_> {
         if self.metadata.outputs.iter().any(|o| o.quality.is_some_and(|q| q.snr_db.is_some())) {
             out.push_str(
                 "\nSNR is the weights' signal to noise against the source: 6 dB more halve the error.\n",
+            );
+        }
+        if self.metadata.outputs.iter().any(|o| o.parts.len() > 1) {
+            out.push_str(
+                "\nOf a model in several files, all must be in one folder; programs open the first.\n",
             );
         }
         if let Some(o) = self.example().filter(|_| self.metadata.outputs.len() > 1) {
@@ -275,8 +282,12 @@ impl Card<'_> {
         }
         out.push_str("\n| File | SHA-256 |\n| --- | --- |\n");
         for o in self.by_size() {
-            writeln!(out, "| `{}` | `{}` |", text::code(&o.file), text::code(&o.sha256))
-                .expect("writing to a string");
+            let parts = o.parts.iter().map(|p| (&p.file, &p.sha256));
+            let whole = o.parts.is_empty().then_some((&o.file, &o.sha256));
+            for (file, sha256) in whole.into_iter().chain(parts) {
+                writeln!(out, "| `{}` | `{}` |", text::code(file), text::code(sha256))
+                    .expect("writing to a string");
+            }
         }
         out.push_str("\n`quantization_metadata.json` says the same for machines.\n");
         out

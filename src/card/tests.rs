@@ -18,6 +18,7 @@ fn output(method: &str, size: u64, bits_per_weight: f64, types: &[(&str, u64)]) 
         tensor_types: types.iter().map(|(ty, n)| ((*ty).to_owned(), *n)).collect(),
         quality: None,
         tensors: Vec::new(),
+        parts: Vec::new(),
         seconds: 1.25,
     }
 }
@@ -133,6 +134,27 @@ fn the_card_of_a_local_folder() {
     metadata.outputs.truncate(1);
     let fields = resolve(&[&Fields::default()], &[]).0;
     insta::assert_snapshot!(card(&fields, &metadata, None).render());
+}
+
+#[test]
+fn every_file_of_a_split_is_listed() {
+    let mut metadata = example();
+    let part =
+        |n: u64| FilePart { file: format!("x-{n:05}-of-00002.gguf"), size: n, sha256: format!("{n}a") };
+    let output = &mut metadata.outputs[0];
+    output.parts = vec![part(1), part(2)];
+    output.file.clone_from(&output.parts[0].file);
+    let card = card(&fields(), &metadata, None).render();
+    for text in [
+        "| [`x-00001-of-00002.gguf`](./x-00001-of-00002.gguf) and 1 more | Q8_0 |",
+        "| `x-00001-of-00002.gguf` | `1a` |",
+        "| `x-00002-of-00002.gguf` | `2a` |",
+        "all must be in one folder",
+    ] {
+        assert!(card.contains(text), "{text} is not in\n{card}");
+    }
+    assert!(log::render("x", &metadata).contains("`x-00002-of-00002.gguf`, 2 bytes, SHA-256 `2a`"));
+    assert_eq!(QuantizationMetadata::from_json(metadata.to_json().as_bytes()).unwrap(), metadata);
 }
 
 #[test]

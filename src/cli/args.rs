@@ -161,6 +161,9 @@ pub(super) struct ProcessArgs {
     /// Repository that the card's commands name
     #[arg(long, value_name = "OWNER/NAME")]
     pub(super) repo: Option<String>,
+    /// When outputs are split.
+    #[command(flatten)]
+    pub(super) split: SplitArgs,
     /// Changes to every method.
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
@@ -197,9 +200,24 @@ pub(super) struct ConvertArgs {
     /// Pre-tokenizer, where it is not recognised
     #[arg(long, value_name = "NAME")]
     pub(super) pre_tokenizer: Option<String>,
+    /// When the output is split.
+    #[command(flatten)]
+    pub(super) split: SplitArgs,
     /// Say what would be written; write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+/// When an output is split into several files.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Several files")]
+pub(super) struct SplitArgs {
+    /// Split into files of at most this size, as 45GB or 500M
+    #[arg(long, value_name = "SIZE", conflicts_with = "split_max_tensors")]
+    pub(super) split_max_size: Option<String>,
+    /// Split into files of at most so many tensors
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) split_max_tensors: Option<u32>,
 }
 
 /// What changes a method: the options of `llama-quantize`.
@@ -254,6 +272,9 @@ pub(super) struct QuantizeArgs {
     /// Do not use the importance matrix for tensors whose name has this; may be given more than once
     #[arg(long, value_name = "TEXT", requires = "imatrix")]
     pub(super) exclude_weights: Vec<String>,
+    /// Split the output as the input is split
+    #[arg(long)]
+    pub(super) keep_split: bool,
     /// Do not measure what quantizing loses
     #[arg(long)]
     pub(super) no_stats: bool,

@@ -12,6 +12,7 @@ use crate::convert::{Blueprint, ConvertOptions, OutType, blueprint};
 use crate::event::{Code, Event};
 use crate::gguf::Value;
 use crate::quantize::Layout;
+use crate::quantize::split::split_converted;
 use crate::run::files::{self, Target};
 
 /// Runs the command.
@@ -38,18 +39,22 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
         Some(path) if !path.is_dir() => fill(path, &blueprint),
         folder => folder.as_deref().unwrap_or(&args.folder).join(default_name(&blueprint)),
     };
+    let parts = match super::jobs::split_limit(&args.split)? {
+        Some(limit) => split_converted(&layout, limit)?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let name = checkpoint.name.clone();
+    let target = Target { name: name.clone(), path, layout, parts };
     let outcome = if args.dry_run { Outcome::Planned } else { Outcome::Written { snr: None } };
-    let result = output::describe(&path, type_name(&blueprint), &layout, outcome, context.json);
+    let result = output::describe(&target, type_name(&blueprint), outcome, context.json);
     if args.dry_run {
         return print(&result);
     }
-    let name = checkpoint.name.clone();
     // The reference's converter lets weights by that are not finite; quantizing them is refused.
     let work = files::Work { check_finite: false, stats: false, ..context.work(&name) };
-    let target = Target { name: name.clone(), path, layout };
     let (written, _) =
         files::write(&checkpoint, &blueprint, &[target], None, &work, &context.cancel, &*context.observer)?;
-    for file in written {
+    for file in written.into_iter().flat_map(|w| w.files) {
         let text = format!("`{}`: {}", file.path.display(), units::decimal(file.bytes));
         context.observer.event(Event::new(Code::Converted, text).about(&*name).with("bytes", file.bytes));
     }

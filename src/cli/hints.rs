@@ -10,6 +10,7 @@ use crate::convert::{ConvertError, FromGgufError};
 use crate::hub::HubError;
 use crate::plan::NoSuchModel;
 use crate::quantize::pass::PassError;
+use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, Method, OptionError, UnknownMethod};
 use crate::run::JobError;
 use crate::run::files::WriteError;
@@ -112,6 +113,7 @@ impl Explain for JobError {
             JobError::Convert(error) => error.kind(),
             JobError::Layout { source, .. } => source.kind(),
             JobError::Imatrix(error) => error.kind(),
+            JobError::Split { source, .. } => source.kind(),
             JobError::Write(error) => error.kind(),
             JobError::Io { source, .. } => of_system(source),
             JobError::Unbuilt { .. }
@@ -132,6 +134,7 @@ impl Explain for JobError {
             JobError::Option(error) => error.hint(),
             JobError::Layout { source, .. } => source.hint(),
             JobError::Imatrix(error) => error.hint(),
+            JobError::Split { source, .. } => source.hint(),
             JobError::Write(error) => error.hint(),
             JobError::Changed { .. } => Some("run again".to_owned()),
             JobError::Repo(_) | JobError::Io { .. } => None,
@@ -284,6 +287,19 @@ impl Explain for OptionError {
 
     fn hint(&self) -> Option<String> {
         None
+    }
+}
+
+impl Explain for SplitError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            SplitError::FirstTensor { .. } | SplitError::TooMany(_) => "allow larger files".to_owned(),
+            SplitError::Empty(_) => "leave --keep-split or --prune-layers out".to_owned(),
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
-use super::args::{PlanArgs, ProcessArgs, RecipeArgs, RunArgs, WorkArgs};
+use super::args::{PlanArgs, ProcessArgs, RecipeArgs, RunArgs, SplitArgs, WorkArgs};
 use super::config::{announce, load};
 use super::failure::{Failure, Kind};
 use super::vocabulary::vocabulary;
@@ -73,6 +73,7 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
         let given = path.display().to_string();
         config::Imatrix::File { path: path.clone(), given }
     });
+    above.split = split_limit(&args.split)?;
     above.publish.repo = repo(&args.repo)?;
     above.card.tags = some(&args.tags);
     above.metadata.license.clone_from(&args.license);
@@ -119,6 +120,21 @@ fn recipe_layer(args: &RecipeArgs) -> Result<config::Quantize, Failure> {
         prune_layers: (!options.prune_layers.is_empty()).then_some(options.prune_layers),
         override_kv: (!kv.is_empty()).then_some(kv),
     })
+}
+
+/// The limit of `--split-max-size` or `--split-max-tensors`.
+///
+/// # Errors
+/// The size is none, or nothing.
+pub(super) fn split_limit(args: &SplitArgs) -> Result<Option<config::Split>, Failure> {
+    let Some(text) = &args.split_max_size else {
+        return Ok(args.split_max_tensors.map(config::Split::Tensors));
+    };
+    match units::parse_size(text) {
+        Ok(0) => Err(Failure::usage("--split-max-size: a file must hold something")),
+        Ok(bytes) => Ok(Some(config::Split::Size(bytes))),
+        Err(e) => Err(Failure::usage(format!("--split-max-size {text}: {e}"))),
+    }
 }
 
 fn kv_value(value: &crate::quantize::OverrideValue) -> config::KvValue {
@@ -244,7 +260,7 @@ fn summary(reports: &[(String, JobReport)], failed: &[(String, Failure)], as_jso
             r.made
                 .iter()
                 .map(|m| {
-                    json!({"method": m.method, "path": m.path, "bytes": m.bytes, "sha256": m.sha256,
+                    json!({"method": m.method, "path": m.path, "files": m.files, "bytes": m.bytes, "sha256": m.sha256,
                            "bits_per_weight": m.bits_per_weight, "snr_db": m.snr_db})
                 })
                 .collect()
@@ -323,7 +339,7 @@ fn plan_text(ready: &[Prepared], setting: &Setting) -> String {
                 out,
                 "    {:8} {:>13} bytes  {:5.2} bits  {decision}",
                 o.method.name,
-                o.layout.file_bytes(),
+                o.bytes(),
                 o.layout.bits_per_weight()
             );
         }
@@ -360,7 +376,7 @@ fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
                         Decision::Keep => None,
                         Decision::Make(why) => Some(why.to_string()),
                     };
-                    json!({"method": o.method.name, "path": o.path(), "bytes": o.layout.file_bytes(),
+                    json!({"method": o.method.name, "path": o.path(), "files": o.parts.len().max(1), "bytes": o.bytes(),
                            "bits_per_weight": o.layout.bits_per_weight(), "make": why.is_some(), "why": why})
                 })
                 .collect();

@@ -1,11 +1,9 @@
 //! What `convert` and `quantize` say of their file.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use crate::base::units;
-use crate::quantize::Layout;
+use crate::run::files::Target;
 
 /// How far the work went.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,15 +18,18 @@ pub(super) enum Outcome {
 }
 
 /// The result: one line, for people or as JSON.
-pub(super) fn describe(path: &Path, kind: &str, layout: &Layout, outcome: Outcome, as_json: bool) -> String {
-    let (bytes, bits) = (layout.file_bytes(), layout.bits_per_weight());
+pub(super) fn describe(target: &Target, kind: &str, outcome: Outcome, as_json: bool) -> String {
+    let layout = &target.layout;
+    let (bytes, bits) = (target.bytes(), layout.bits_per_weight());
+    let paths = target.paths();
+    let (path, files) = (&paths[0], paths.len());
     let (tensors, fallbacks) = (layout.recipes.len(), layout.fallbacks.len());
     let (written, snr) = match outcome {
         Outcome::Planned => (false, None),
         Outcome::Written { snr } => (true, snr),
     };
     if as_json {
-        let object = json!({ "path": path, "type": kind, "tensors": tensors, "fallbacks": fallbacks, "bytes": bytes,
+        let object = json!({ "path": path, "files": files, "type": kind, "tensors": tensors, "fallbacks": fallbacks, "bytes": bytes,
                              "bits_per_weight": bits, "snr_db": snr, "written": written });
         return format!("{object}\n");
     }
@@ -38,8 +39,9 @@ pub(super) fn describe(path: &Path, kind: &str, layout: &Layout, outcome: Outcom
         0 => String::new(),
         n => format!(", {n} of them of another type that fits their width"),
     };
+    let more = if files > 1 { format!(" and {} more", files - 1) } else { String::new() };
     format!(
-        "{verb}`{}`: {kind}, {}{fell}, {} ({bytes} bytes), {bits:.2} bits a weight{snr}\n",
+        "{verb}`{}`{more}: {kind}, {}{fell}, {} ({bytes} bytes), {bits:.2} bits a weight{snr}\n",
         path.display(),
         units::counted(tensors, "tensor"),
         units::decimal(bytes),

@@ -12,7 +12,7 @@ use crate::event::{Code, Event};
 use crate::quantize::imatrix::Selection;
 use crate::quantize::options::{parse_layers, parse_type};
 use crate::quantize::simd;
-use crate::quantize::{Imatrix, Method, Options, Override, TensorType, layout};
+use crate::quantize::{Imatrix, Method, Options, Override, TensorType, layout, split};
 use crate::run::files::{self, Target};
 
 /// Runs the command.
@@ -32,6 +32,7 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     options.imatrix = imatrix.as_ref().map(|imatrix| imatrix.origin.clone());
     // Saying what would be written loses nothing.
     options.allow_requantize |= args.dry_run;
+    options.keep_split = args.keep_split;
     let model = GgufModel::open(&typed.input)?;
     let blueprint = Blueprint::from_gguf(&model)?;
     let layout = layout(&blueprint, typed.method, &options)?;
@@ -43,20 +44,25 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     let output = typed
         .output
         .unwrap_or_else(|| typed.input.with_file_name(format!("ggml-model-{}.gguf", typed.method.name)));
-    if model.files.iter().any(|f| same_file(&f.path, &output)) {
-        return Err(Failure::usage(format!("`{}` is the input", output.display())).hint("name another file"));
+    let parts = if args.keep_split { split::keep(&layout, &blueprint)? } else { Vec::new() };
+    for path in files::paths(&output, &parts) {
+        if model.files.iter().any(|f| same_file(&f.path, &path)) {
+            return Err(
+                Failure::usage(format!("`{}` is the input", path.display())).hint("name another file")
+            );
+        }
     }
+    let name = typed.method.name;
+    let targets = [Target { name: name.to_owned(), path: output, layout, parts }];
     if args.dry_run {
-        let result = output::describe(&output, typed.method.name, &layout, Outcome::Planned, context.json);
+        let result = output::describe(&targets[0], name, Outcome::Planned, context.json);
         return print(&result);
     }
-    let text = format!("one pass over the weights for {} ({})", typed.method.name, simd::level());
+    let text = format!("one pass over the weights for {name} ({})", simd::level());
     context.observer.event(Event::new(Code::PassStarted, text));
-    let mut work = context.work(typed.method.name);
+    let mut work = context.work(name);
     work.threads = typed.threads.unwrap_or(work.threads);
     work.stats = !args.no_stats;
-    let name = typed.method.name;
-    let targets = [Target { name: name.to_owned(), path: output, layout }];
     let (_, report) = files::write(
         &model,
         &blueprint,
@@ -66,9 +72,9 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
         &context.cancel,
         &*context.observer,
     )?;
-    let [Target { path, layout, .. }] = &targets;
-    let snr = report.file_loss(&layout.header).and_then(|l| l.snr_db());
-    print(&output::describe(path, name, layout, Outcome::Written { snr }, context.json))
+    let [target] = &targets;
+    let snr = report.file_loss(&target.layout.header).and_then(|l| l.snr_db());
+    print(&output::describe(target, name, Outcome::Written { snr }, context.json))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -139,6 +145,7 @@ pub(super) fn options(args: &RecipeArgs) -> Result<Options, Failure> {
         prune_layers: args.prune_layers.as_deref().map(parse_layers).transpose()?.unwrap_or_default(),
         override_kv: args.override_kv.iter().map(|o| Override::parse(o)).collect::<Result<_, _>>()?,
         allow_requantize: args.allow_requantize,
+        keep_split: false,
         imatrix: None,
     })
 }

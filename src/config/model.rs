@@ -340,5 +340,4 @@ features! {
     Evaluate = "evaluate", LeftUndone, "`evaluate` is not built yet: the outputs are not measured";
     LlamaCpp = "llama_cpp", LeftUndone, "`llama_cpp` is not used yet: nothing here needs the toolchain";
     Imatrix = "imatrix", Refused, "`imatrix` is built for a `file` only yet, and without it the weights would be other ones";
-    Split = "split", Refused, "`split` is not built yet, and the output would be one file";
 }

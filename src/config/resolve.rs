@@ -233,7 +233,6 @@ impl Resolve<'_> {
         ask(Feature::Publish, raw.publish.as_ref().map(|section| section.place));
         ask(Feature::Evaluate, raw.evaluate.as_ref().map(|section| section.place));
         ask(Feature::Imatrix, raw.imatrix.as_ref().map(|section| section.place));
-        ask(Feature::Split, raw.split.as_ref().map(|section| section.place));
         let convert = raw.convert.map(|section| section.value).unwrap_or_default();
         let quantize = raw.quantize.map(|section| section.value).unwrap_or_default();
         let card = raw.card.map(|section| section.value).unwrap_or_default();

@@ -18,12 +18,13 @@ use super::facts::Facts;
 use super::method::Method;
 use super::mixture::{Choice, Mixture, layer_of, requires_imatrix};
 use super::options::{ImatrixOrigin, Options};
+use super::split::place;
 
 /// `GGML_QNT_VERSION`: the version of the block formats.
 const QUANTIZATION_VERSION: u32 = 2;
 
 /// Metadata of split files, which a single output does not have.
-const SPLIT_KEYS: [&str; 3] = ["split.no", "split.count", "split.tensors.count"];
+pub(super) const SPLIT_KEYS: [&str; 3] = ["split.no", "split.count", "split.tensors.count"];
 
 /// An output file but for its weights.
 #[derive(Clone, Debug)]
@@ -152,10 +153,13 @@ pub fn layout(blueprint: &Blueprint, method: &Method, options: &Options) -> Resu
     let mut order: Vec<usize> = (0..blueprint.tensors.len()).collect();
     order.sort_by(|a, b| by_layer_and_name(&blueprint.tensors[*a].name, &blueprint.tensors[*b].name));
     let mut pruning = Pruning::new(&options.prune_layers);
-    let tensors: Vec<(usize, String)> = order
+    let mut tensors: Vec<(usize, String)> = order
         .into_iter()
         .filter_map(|recipe| Some((recipe, pruning.rename(&blueprint.tensors[recipe].name)?)))
         .collect();
+    if options.keep_split {
+        tensors.sort_by_key(|(recipe, _)| place(&blueprint.tensors[*recipe].source));
+    }
 
     let names = tensors.iter().map(|(_, name)| name.as_str());
     let mut mixture = Mixture::new(method, options, &facts, names);
@@ -272,7 +276,7 @@ impl Layout {
         Ok(Self::new(blueprint.metadata.clone(), tensors, recipes, Vec::new()))
     }
 
-    fn new(
+    pub(super) fn new(
         metadata: Metadata,
         tensors: Vec<(String, Vec<u64>, GgmlType)>,
         recipes: Vec<usize>,

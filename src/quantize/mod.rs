@@ -9,6 +9,7 @@ mod mixture;
 pub mod options;
 pub mod pass;
 pub mod simd;
+pub mod split;
 
 pub use imatrix::{Coverage, Imatrix, ImatrixError};
 pub use layout::{Fallback, Layout, LayoutError, layout};

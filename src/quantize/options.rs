@@ -33,6 +33,8 @@ pub struct Options {
     pub override_kv: Vec<Override>,
     /// Whether tensors that are quantized already may be quantized again (`--allow-requantize`).
     pub allow_requantize: bool,
+    /// The tensors stay in the order of the input's files; see [`split::keep`](super::split::keep).
+    pub keep_split: bool,
     /// The importance matrix that is used, as the header names it.
     pub imatrix: Option<ImatrixOrigin>,
 }

@@ -9,6 +9,7 @@ use super::files::WriteError;
 use crate::checkpoint::CheckpointError;
 use crate::convert::ConvertError;
 use crate::hub::{HubError, RepoIdError};
+use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, OptionError, UnknownMethod};
 
 /// Why a job failed. The other jobs go on.
@@ -49,6 +50,14 @@ pub enum JobError {
     /// The importance matrix.
     #[error(transparent)]
     Imatrix(#[from] ImatrixError),
+    /// A limit that the method's file cannot be split to.
+    #[error("method `{method}`")]
+    Split {
+        /// The method.
+        method: &'static str,
+        /// What is in the way.
+        source: SplitError,
+    },
     /// The outputs.
     #[error(transparent)]
     Write(#[from] WriteError),

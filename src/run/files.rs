@@ -16,21 +16,68 @@ use crate::gguf::Header;
 use crate::quantize::Imatrix;
 use crate::quantize::layout::Layout;
 use crate::quantize::pass::{self, Output, PassError, PassOptions, PassReport, Sink};
+use crate::quantize::split::{Part, part_path};
 
-/// A file to write.
+/// An output to write: a file, or several.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// What to call it in messages: the method or the file's name.
     pub name: String,
-    /// Its final place.
+    /// Its final place; that of a split output's files follows from it ([`part_path`]).
     pub path: PathBuf,
     /// What goes into it.
     pub layout: Layout,
+    /// Its files, where it is split; none where it is one file.
+    pub parts: Vec<Part>,
+}
+
+impl Target {
+    /// The final places of its files.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        paths(&self.path, &self.parts)
+    }
+
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        bytes(&self.layout, &self.parts)
+    }
+}
+
+/// The files of an output that is whole at `path`, or split.
+pub fn paths(path: &Path, parts: &[Part]) -> Vec<PathBuf> {
+    match parts.len() {
+        0 => vec![path.to_owned()],
+        count => (0..count).map(|i| part_path(path, i, count)).collect(),
+    }
+}
+
+/// Bytes of all files of an output.
+pub fn bytes(layout: &Layout, parts: &[Part]) -> u64 {
+    if parts.is_empty() { layout.file_bytes() } else { parts.iter().map(Part::file_bytes).sum() }
+}
+
+/// An output whose files are whole under their final names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The files, in order; more than one where the output is split.
+    pub files: Vec<WrittenFile>,
+}
+
+impl Written {
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.bytes).sum()
+    }
+
+    /// The first file, which programs open.
+    pub fn first(&self) -> &WrittenFile {
+        &self.files[0]
+    }
 }
 
 /// A file that is whole under its final name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenFile {
     /// Its final place.
     pub path: PathBuf,
     /// Its size.
@@ -110,12 +157,18 @@ pub fn write(
 
     let mut sinks = targets
         .iter()
-        .map(|t| FileSink::create(&t.path, work.hash).map_err(|source| io_error(&t.path, source)))
+        .map(|t| FileSink::create(t.paths(), work.hash).map_err(|source| io_error(&t.path, source)))
         .collect::<Result<Vec<_>, _>>()?;
     let outputs = targets
         .iter()
         .zip(&mut sinks)
-        .map(|(t, sink)| Output { name: &t.name, header: &t.layout.header, recipes: &t.layout.recipes, sink })
+        .map(|(t, sink)| Output {
+            name: &t.name,
+            header: &t.layout.header,
+            recipes: &t.layout.recipes,
+            parts: &t.parts,
+            sink,
+        })
         .collect();
     debug_assert!(targets.iter().all(|t| t.layout.recipes == first.layout.recipes));
     let report = pass::pass(weights, blueprint, outputs, imatrix, &options, cancel, observer)?;
@@ -132,7 +185,7 @@ fn io_error(path: &Path, source: io::Error) -> WriteError {
 }
 
 fn check_space(targets: &[Target], observer: &dyn Observer) -> Result<(), WriteError> {
-    let needed: u64 = targets.iter().map(|t| t.layout.file_bytes()).sum();
+    let needed: u64 = targets.iter().map(Target::bytes).sum();
     let folder = existing_folder(&targets[0].path);
     // A system that does not tell is no reason to refuse.
     let Some(free) = space::free(&folder).ok().flatten() else { return Ok(()) };
@@ -209,26 +262,54 @@ fn default_memory() -> u64 {
     memory::available().map_or(MOST, |free| (free / 4).min(MOST))
 }
 
-/// A file that is being written beside its final place, hashed on the way.
+/// Files that are being written beside their final places, one after the other, hashed on the way.
 struct FileSink {
+    done: Vec<(AtomicFile, WrittenFile)>,
     file: AtomicFile,
     bytes: u64,
     hash: Option<Sha256>,
+    /// The places of the files that are still to come.
+    paths: std::vec::IntoIter<PathBuf>,
 }
 
 impl FileSink {
-    fn create(path: &Path, hash: bool) -> io::Result<Self> {
-        Ok(FileSink { file: AtomicFile::create(path)?, bytes: 0, hash: hash.then(Sha256::new) })
+    fn create(paths: Vec<PathBuf>, hash: bool) -> io::Result<Self> {
+        let mut paths = paths.into_iter();
+        let file = AtomicFile::create(paths.next().ok_or(io::ErrorKind::InvalidInput)?)?;
+        Ok(FileSink { done: Vec::new(), file, bytes: 0, hash: hash.then(Sha256::new), paths })
     }
 
-    fn finish(self) -> io::Result<Written> {
-        let path = self.file.target().to_owned();
-        self.file.commit()?;
-        Ok(Written { path, bytes: self.bytes, sha256: self.hash.map(|h| hash::hex(&h.finalize())) })
+    /// Gives the files their final names.
+    fn finish(mut self) -> io::Result<Written> {
+        let last = self.about();
+        self.done.push((self.file, last));
+        let mut files = Vec::with_capacity(self.done.len());
+        for (file, about) in self.done {
+            file.commit()?;
+            files.push(about);
+        }
+        Ok(Written { files })
+    }
+
+    /// What the file under way has become; the next one starts empty.
+    fn about(&mut self) -> WrittenFile {
+        let hash = self.hash.as_mut().map(|h| hash::hex(&h.finalize_reset()));
+        WrittenFile {
+            path: self.file.target().to_owned(),
+            bytes: std::mem::take(&mut self.bytes),
+            sha256: hash,
+        }
     }
 }
 
 impl Sink for FileSink {
+    fn next_file(&mut self) -> io::Result<()> {
+        let next = AtomicFile::create(self.paths.next().ok_or(io::ErrorKind::InvalidInput)?)?;
+        let about = self.about();
+        self.done.push((std::mem::replace(&mut self.file, next), about));
+        Ok(())
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.bytes += bytes.len() as u64;

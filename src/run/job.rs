@@ -43,11 +43,13 @@ pub struct Kept {
 pub struct Made {
     /// The method's name.
     pub method: &'static str,
-    /// The file.
+    /// The file; the first of them where the output is split.
     pub path: PathBuf,
-    /// Its size.
+    /// How many files it has.
+    pub files: usize,
+    /// Bytes of all of them.
     pub bytes: u64,
-    /// Its sha256 in hexadecimal digits.
+    /// The (first) file's sha256 in hexadecimal digits.
     pub sha256: String,
     /// Bits for each weight.
     pub bits_per_weight: f64,
@@ -124,7 +126,12 @@ pub fn execute(
     }
     let targets: Vec<Target> = outputs
         .iter()
-        .map(|o| Target { name: o.method.name.to_owned(), path: o.path(), layout: o.layout.clone() })
+        .map(|o| Target {
+            name: o.method.name.to_owned(),
+            path: o.whole_path(),
+            layout: o.layout.clone(),
+            parts: o.parts.clone(),
+        })
         .collect();
     let work = Work {
         threads: setting.threads,
@@ -174,26 +181,29 @@ pub fn execute(
         papers.write(&prepared, output, papers::record(output, file, &pass, seconds), &run)?;
         let snr = pass.file_loss(&output.layout.header).and_then(|l| l.snr_db());
         let text = format!(
-            "`{}`: {}, {:.2} bits a weight{}",
-            file.path.display(),
-            units::decimal(file.bytes),
+            "`{}`{}: {}, {:.2} bits a weight{}",
+            file.first().path.display(),
+            if file.files.len() > 1 { format!(" and {} more", file.files.len() - 1) } else { String::new() },
+            units::decimal(file.bytes()),
             output.layout.bits_per_weight(),
             snr.map(|snr| format!(", SNR {snr:.1} dB")).unwrap_or_default()
         );
-        let sha256 = file.sha256.clone().unwrap_or_default();
+        let sha256 = file.first().sha256.clone().unwrap_or_default();
         observer.event(
             Event::new(Code::MethodWritten, text)
                 .about(&*name)
                 .with("method", output.method.name)
-                .with("path", file.path.display().to_string())
-                .with("bytes", file.bytes)
+                .with("path", file.first().path.display().to_string())
+                .with("files", file.files.len())
+                .with("bytes", file.bytes())
                 .with("sha256", &*sha256)
                 .with("snr_db", snr),
         );
         report.made.push(Made {
             method: output.method.name,
-            path: file.path.clone(),
-            bytes: file.bytes,
+            path: file.first().path.clone(),
+            files: file.files.len(),
+            bytes: file.bytes(),
             sha256,
             bits_per_weight: output.layout.bits_per_weight(),
             snr_db: snr,

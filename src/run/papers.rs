@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::JobError;
+use super::files::{Written, WrittenFile};
 use super::prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE};
-use super::{JobError, files::Written};
 use crate::base::atomic;
 use crate::base::front_matter::{self, Node};
 use crate::card::inherit::{self, Fields, License};
 use crate::card::metadata::{
-    self, FORMAT_VERSION, ImatrixCoverage, Output, Program, Quality, QuantizationMetadata, Run, TensorQuality,
+    self, FORMAT_VERSION, FilePart, ImatrixCoverage, Output, Program, Quality, QuantizationMetadata, Run,
+    TensorQuality,
 };
 use crate::card::{Card, DEFAULT_DESCRIPTION, log};
 use crate::config::Model;
@@ -150,8 +152,9 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
     });
     Output {
         file: planned.file_name(),
-        size: written.bytes,
-        sha256: written.sha256.clone().unwrap_or_default(),
+        size: written.bytes(),
+        sha256: written.first().sha256.clone().unwrap_or_default(),
+        parts: if planned.parts.is_empty() { Vec::new() } else { written.files.iter().map(part).collect() },
         recipe: planned.recipe.clone(),
         bits_per_weight: planned.layout.bits_per_weight(),
         tensor_types,
@@ -159,6 +162,14 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
         quality: pass.file_loss(&planned.layout.header).as_ref().and_then(quality),
         tensors: tensors.collect(),
         seconds,
+    }
+}
+
+fn part(file: &WrittenFile) -> FilePart {
+    FilePart {
+        file: file.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        size: file.bytes,
+        sha256: file.sha256.clone().unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::JobError;
+use super::files;
 use crate::base::cancel::Cancel;
 use crate::base::{hash, units};
 use crate::card::metadata::{self, QuantizationMetadata, Recipe, Source as SourceFacts, SourceFile, Wanted};
@@ -13,8 +14,9 @@ use crate::config::{self, Model, Source};
 use crate::convert::{Blueprint, ConvertOptions, OutType, blueprint};
 use crate::event::{Code, Event, Observer};
 use crate::hub::{self, HubOptions};
-use crate::plan::{Decision, decide};
+use crate::plan::{Decision, Why, decide};
 use crate::quantize::imatrix::Selection;
+use crate::quantize::split::{Part, split};
 use crate::quantize::{Coverage, Imatrix, ImatrixError, ImatrixOrigin, Layout, Method, Options, layout};
 
 /// The llama.cpp whose bytes the outputs have.
@@ -74,6 +76,8 @@ pub struct Planned {
     pub layout: Layout,
     /// How far the importance matrix covers it.
     pub coverage: Option<Coverage>,
+    /// Its files, where it is split; none where it is one file.
+    pub parts: Vec<Part>,
     /// What decides its bytes, as the metadata records it.
     pub recipe: Recipe,
     /// Whether it is made, and why.
@@ -81,21 +85,31 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Name of the file.
+    /// Name of the file; of the first one where it is split.
     pub fn file_name(&self) -> String {
-        format!("{}.gguf", self.stem)
+        self.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Its final place.
+    /// Its final place; that of the first file where it is split.
     pub fn path(&self) -> PathBuf {
-        self.folder.join(self.file_name())
+        files::paths(&self.whole_path(), &self.parts).swap_remove(0)
+    }
+
+    /// Its place if it were one file.
+    pub(super) fn whole_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.gguf", self.stem))
+    }
+
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        files::bytes(&self.layout, &self.parts)
     }
 }
 
 impl Prepared {
     /// Bytes that the outputs to be made will have.
     pub fn bytes_to_make(&self) -> u64 {
-        self.outputs.iter().filter(|o| o.decision != Decision::Keep).map(|o| o.layout.file_bytes()).sum()
+        self.outputs.iter().filter(|o| o.decision != Decision::Keep).map(Planned::bytes).sum()
     }
 
     /// Bytes of the checkpoint that must be fetched first.
@@ -138,8 +152,16 @@ pub fn prepare(
             let stem = model.stem(method.name);
             let folder = setting.output.join(&stem);
             let recipe = recipe(model, method, &options, imatrix_sha256.as_ref(), &blueprint);
-            let decision = decision(&folder, &stem, &layout, &recipe, &source, setting.force);
-            Ok(Planned { method, stem, folder, layout, coverage, recipe, decision })
+            let parts = match model.split {
+                Some(limit) => {
+                    split(&layout, limit).map_err(|source| JobError::Split { method: method.name, source })?
+                }
+                None => Vec::new(),
+            };
+            let decision = Decision::Make(Why::New);
+            let mut planned = Planned { method, stem, folder, layout, coverage, parts, recipe, decision };
+            planned.decision = decision_on(&planned, &source, setting.force);
+            Ok(planned)
         })
         .collect::<Result<Vec<_>, JobError>>()?;
     Ok(Prepared { model: model.clone(), checkpoint, remote, blueprint, imatrix, source, outputs })
@@ -246,6 +268,7 @@ fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Options, JobError
         prune_layers: q.prune_layers.clone().unwrap_or_default(),
         override_kv,
         allow_requantize: false,
+        keep_split: false,
         imatrix: imatrix.map(|i| i.origin.clone()),
     })
 }
@@ -283,6 +306,14 @@ fn recipe(
         allow_requantize: options.allow_requantize,
         prune_layers: options.prune_layers.clone(),
         override_kv: options.override_kv.iter().map(|o| format!("{}={:?}", o.key, o.value)).collect(),
+        split_max_size: match model.split {
+            Some(config::Split::Size(bytes)) => Some(bytes),
+            _ => None,
+        },
+        split_max_tensors: match model.split {
+            Some(config::Split::Tensors(tensors)) => Some(tensors),
+            _ => None,
+        },
         ..Recipe::default()
     }
 }
@@ -352,20 +383,23 @@ fn local_files(checkpoint: &Checkpoint) -> io::Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-fn decision(
-    folder: &Path,
-    stem: &str,
-    layout: &Layout,
-    recipe: &Recipe,
-    source: &SourceFacts,
-    force: bool,
-) -> Decision {
-    let file = format!("{stem}.gguf");
-    let found = std::fs::read(folder.join(metadata::FILE_NAME)).ok();
+/// Whether the output is up to date.
+fn decision_on(planned: &Planned, source: &SourceFacts, force: bool) -> Decision {
+    let found = std::fs::read(planned.folder.join(metadata::FILE_NAME)).ok();
     let found = found.map(|bytes| QuantizationMetadata::from_json(&bytes));
+    let sizes: Option<Vec<u64>> = files::paths(&planned.whole_path(), &planned.parts)
+        .iter()
+        .map(|path| std::fs::metadata(path).ok().map(|m| m.len()))
+        .collect();
     // Metadata may state a size, but only the layout's is right.
-    let size = std::fs::metadata(folder.join(&file)).ok().map(|m| m.len());
-    let size = size.filter(|n| found.is_none() || *n == layout.file_bytes());
-    let wanted = Wanted { file: &file, recipe, source, reference: REFERENCE, recipe_version: RECIPE_VERSION };
+    let size = sizes.map(|sizes| sizes.iter().sum());
+    let size = size.filter(|n| found.is_none() || *n == planned.bytes());
+    let wanted = Wanted {
+        file: &planned.file_name(),
+        recipe: &planned.recipe,
+        source,
+        reference: REFERENCE,
+        recipe_version: RECIPE_VERSION,
+    };
     decide(found.as_ref().map(Result::as_ref), size, &wanted, force)
 }

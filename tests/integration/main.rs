@@ -8,4 +8,5 @@ mod generated;
 mod hub;
 mod mixtures;
 mod parity;
+mod splits;
 mod support;

@@ -196,7 +196,13 @@ fn write(
     let outputs = layouts
         .iter()
         .zip(&mut sinks)
-        .map(|((name, layout), sink)| Output { name, header: &layout.header, recipes: &layout.recipes, sink })
+        .map(|((name, layout), sink)| Output {
+            name,
+            header: &layout.header,
+            recipes: &layout.recipes,
+            parts: &[],
+            sink,
+        })
         .collect();
     let options = PassOptions { check_finite, threads, ..PassOptions::default() };
     pass(weights, blueprint, outputs, None, &options, &Cancel::new(), &()).expect("a pass");

@@ -27,6 +27,7 @@ use crate::convert::Blueprint;
 use crate::event::{Observer, Progress};
 use crate::gguf::{GgmlType, Header};
 use crate::quantize::Imatrix;
+use crate::quantize::split::Part;
 
 /// Takes a file's bytes in order, from the first to the last.
 pub trait Sink: Send {
@@ -35,6 +36,14 @@ pub trait Sink: Send {
     /// # Errors
     /// What the disk or the network said. The pass stops.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Ends the file; what follows belongs to the next one of a split output.
+    ///
+    /// # Errors
+    /// As [`Sink::append`]; also where the sink takes one file only.
+    fn next_file(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl Sink for Vec<u8> {
@@ -48,10 +57,12 @@ impl Sink for Vec<u8> {
 pub struct Output<'a> {
     /// What to call it in messages: the method's or the file's name.
     pub name: &'a str,
-    /// Its whole header.
+    /// Its whole header, as if it were one file.
     pub header: &'a Header,
     /// For each tensor of the header, the number of its recipe in the blueprint.
     pub recipes: &'a [usize],
+    /// Its files, where it is split; none where it is one file.
+    pub parts: &'a [Part],
     /// Where its bytes go.
     pub sink: &'a mut dyn Sink,
 }

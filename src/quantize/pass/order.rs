@@ -1,12 +1,13 @@
 //! Bytes come as slabs are finished and leave in file order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::slab::Slab;
 use super::{Output, PassError, Sink, lock};
-use crate::gguf::pad;
+use crate::gguf::{Header, pad};
 
 /// One output's way out. A finished slab is kept until its turn; the thread that brings the next in line writes on
 /// as far as it can, the others leave theirs and go back to work.
@@ -16,7 +17,7 @@ pub(super) struct Outlet<'a> {
     padding: Vec<u8>,
     queue: Mutex<Queue>,
     written: AtomicUsize,
-    sink: Mutex<&'a mut dyn Sink>,
+    way: Mutex<Way<'a>>,
 }
 
 struct Queue {
@@ -25,22 +26,53 @@ struct Queue {
     writing: bool,
 }
 
+/// The sink, and the files that are still to come with the slabs that they begin at.
+struct Way<'a> {
+    sink: &'a mut dyn Sink,
+    files: VecDeque<(usize, &'a Header)>,
+}
+
+impl Way<'_> {
+    fn write(&mut self, slab: usize, bytes: &[u8], padding: u8) -> io::Result<()> {
+        while let Some((_, header)) = self.files.pop_front_if(|(start, _)| *start == slab) {
+            self.sink.next_file()?;
+            self.sink.append(&header.to_bytes())?;
+        }
+        self.sink.append(bytes)?;
+        if padding > 0 { self.sink.append(&vec![0; padding.into()]) } else { Ok(()) }
+    }
+}
+
 impl<'a> Outlet<'a> {
-    /// Writes the header.
+    /// Writes the first header.
     pub(super) fn new(output: Output<'a>, slabs: &[Slab]) -> Result<Self, PassError> {
-        let Output { name, header, sink, .. } = output;
-        let alignment = header.alignment();
+        let Output { name, header, parts, sink, .. } = output;
+        let mut files: VecDeque<(usize, &Header)> = match parts {
+            [] => [(0, header)].into(),
+            parts => parts
+                .iter()
+                .map(|part| (slabs.partition_point(|slab| slab.tensor < part.first), &part.header))
+                .collect(),
+        };
+        let mut file = 0;
         let padding = slabs
             .iter()
-            .map(|slab| {
+            .enumerate()
+            .map(|(i, slab)| {
+                while files.get(file + 1).is_some_and(|(start, _)| *start <= i) {
+                    file += 1;
+                }
                 let bytes = header.tensors[slab.tensor].bytes();
-                if slab.last { (pad(bytes, alignment) - bytes) as u8 } else { 0 }
+                if slab.last { (pad(bytes, files[file].1.alignment()) - bytes) as u8 } else { 0 }
             })
             .collect();
-        sink.append(&header.to_bytes())
-            .map_err(|source| PassError::Write { output: name.to_owned(), source })?;
+        if let Some((_, first)) = files.pop_front() {
+            sink.append(&first.to_bytes())
+                .map_err(|source| PassError::Write { output: name.to_owned(), source })?;
+        }
         let queue = Mutex::new(Queue { next: 0, waiting: HashMap::new(), writing: false });
-        Ok(Outlet { name, padding, queue, written: AtomicUsize::new(0), sink: Mutex::new(sink) })
+        let way = Mutex::new(Way { sink, files });
+        Ok(Outlet { name, padding, queue, written: AtomicUsize::new(0), way })
     }
 
     /// Slabs written so far.
@@ -69,12 +101,7 @@ impl<'a> Outlet<'a> {
             };
             drop(queue);
             // Not contended: `writing` lets one thread in.
-            let mut sink = lock(&self.sink);
-            let written = sink.append(&bytes).and_then(|()| match self.padding[next] {
-                0 => Ok(()),
-                n => sink.append(&vec![0; n.into()]),
-            });
-            drop(sink);
+            let written = lock(&self.way).write(next, &bytes, self.padding[next]);
             // On an error `writing` stays set: nothing may follow what is missing.
             written.map_err(|source| PassError::Write { output: self.name.to_owned(), source })?;
             self.written.store(next + 1, Ordering::Release);

@@ -114,7 +114,7 @@ fn outputs_are_those_of_a_plain_walk_whatever_the_threads_and_slabs() {
             let outputs = headers
                 .iter()
                 .zip(&mut sinks)
-                .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, sink })
+                .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, parts: &[], sink })
                 .collect();
             let options = PassOptions { threads, slab_values, ..PassOptions::default() };
             let report = pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()).unwrap();
@@ -171,7 +171,8 @@ fn importance_follows_the_experts_whatever_the_threads_and_slabs() {
     for threads in [1, 3] {
         for rows in [1, 2, 4, 7, 100] {
             let mut sink = Vec::new();
-            let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
+            let outputs =
+                vec![Output { name: "x", header: &header, recipes: &recipes, parts: &[], sink: &mut sink }];
             let options = PassOptions { threads, slab_values: rows * WIDTH as u64, ..PassOptions::default() };
             pass(&memory, &blueprint, outputs, Some(&imatrix), &options, &Cancel::new(), &()).unwrap();
             assert!(sink == expected, "{threads} threads, slabs of {rows} rows");
@@ -185,7 +186,7 @@ fn a_type_that_demands_importance_is_refused_without() {
     let blueprint = blueprint(vec![recipe("t", &[256, 1], GgmlType::F32, &[0], RowOrder::Natural)]);
     let header = header(&blueprint, |_| GgmlType::IQ2_XS);
     let mut sink = Vec::new();
-    let outputs = vec![Output { name: "x", header: &header, recipes: &[0], sink: &mut sink }];
+    let outputs = vec![Output { name: "x", header: &header, recipes: &[0], parts: &[], sink: &mut sink }];
     let found = pass(&memory, &blueprint, outputs, None, &PassOptions::default(), &Cancel::new(), &());
     assert!(matches!(found, Err(PassError::Importance { tensor, ty: GgmlType::IQ2_XS }) if tensor == "t"));
 }
@@ -201,7 +202,7 @@ fn losses_are_those_of_the_whole_tensors_whatever_the_threads() {
         let outputs = headers
             .iter()
             .zip(&mut sinks)
-            .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, sink })
+            .map(|(header, sink)| Output { name: "x", header, recipes: &recipes, parts: &[], sink })
             .collect();
         let options = PassOptions { threads, slab_values, stats, ..PassOptions::default() };
         pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()).unwrap()
@@ -246,7 +247,8 @@ fn weights_that_are_not_finite_are_named() {
     let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
     let run = |check_finite| {
         let mut sink = Vec::new();
-        let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
+        let outputs =
+            vec![Output { name: "x", header: &header, recipes: &recipes, parts: &[], sink: &mut sink }];
         let options = PassOptions { threads: 2, slab_values: 512, check_finite, ..PassOptions::default() };
         pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &())
     };
@@ -273,8 +275,8 @@ fn a_failing_sink_stops_the_pass_and_is_named() {
     for threads in [1, 3] {
         let (mut full, mut fine) = (Full(9000), Vec::new());
         let outputs = vec![
-            Output { name: "fine", header: &header, recipes: &recipes, sink: &mut fine },
-            Output { name: "full", header: &header, recipes: &recipes, sink: &mut full },
+            Output { name: "fine", header: &header, recipes: &recipes, parts: &[], sink: &mut fine },
+            Output { name: "full", header: &header, recipes: &recipes, parts: &[], sink: &mut full },
         ];
         let options = PassOptions { threads, slab_values: 64, ..PassOptions::default() };
         match pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()) {
@@ -292,7 +294,7 @@ fn a_cancelled_pass_says_so() {
     let header = header(&blueprint, |t| t.ty);
     let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
     let mut sink = Vec::new();
-    let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, sink: &mut sink }];
+    let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, parts: &[], sink: &mut sink }];
     let cancel = Cancel::new();
     cancel.cancel();
     let found = pass(&memory, &blueprint, outputs, None, &PassOptions::default(), &cancel, &());
