@@ -1,14 +1,19 @@
-//! What every layer may use: atomic file writes, locks, free space, memory, hashes, cancellation, secrets, units.
+//! What every layer may use: atomic and positioned file access, locks, free space, memory, hashes,
+//! cancellation, secrets, units, and names that others chose.
 //!
 //! Knows nothing of models. Refuses to hide an error of the system: what cannot be found out is `None`, not a guess.
 
 pub mod atomic;
 pub mod cancel;
+pub mod file_name;
 pub mod front_matter;
 pub mod hash;
 pub mod lock;
 pub mod memory;
+pub mod positioned;
+pub mod quote;
 pub mod redact;
+pub mod repo_id;
 pub mod space;
 pub mod token;
 pub mod units;

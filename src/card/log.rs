@@ -26,7 +26,7 @@ pub fn render(title: &str, metadata: &QuantizationMetadata) -> String {
         for file in &metadata.source.files {
             let sha256 =
                 file.sha256.as_ref().map(|hash| format!("`{}`", text::code(hash))).unwrap_or_default();
-            row(&mut out, &[format!("`{}`", text::code(&file.path)), text::size(file.size), sha256]);
+            row(&mut out, &[format!("`{}`", text::code(&file.path)), units::decimal(file.size), sha256]);
         }
     }
     out
@@ -45,7 +45,7 @@ fn overview(out: &mut String, m: &QuantizationMetadata) {
     let machine = &m.run.machine;
     let mut place = format!("{} {}, {}, {} threads", machine.os, machine.arch, machine.simd, machine.threads);
     if let Some(peak) = machine.peak_memory {
-        write!(place, ", at most {} of memory", text::size(peak)).expect("writing to a string");
+        write!(place, ", {} of memory at the peak", units::decimal(peak)).expect("writing to a string");
     }
     out.push_str("| | |\n| --- | --- |\n");
     let rows = [
@@ -76,7 +76,7 @@ fn describe(out: &mut String, output: &Output) {
         output.tensor_types.iter().map(|(ty, n)| format!("{n} × {}", text::plain(ty))).collect();
     let mut rows = vec![
         ("File", format!("`{}`", text::code(&output.file))),
-        ("Size", format!("{} ({} bytes)", text::size(output.size), output.size)),
+        ("Size", format!("{} ({} bytes)", units::decimal(output.size), output.size)),
         ("SHA-256", format!("`{}`", text::code(&output.sha256))),
         ("Bits per weight", format!("{:.4}", output.bits_per_weight)),
         ("Tensors", types.join(", ")),
@@ -149,7 +149,7 @@ fn options(recipe: &Recipe) -> Vec<String> {
         flags.push(format!("--prune-layers {}", layers.join(",")));
     }
     flags.extend(recipe.override_kv.iter().map(|kv| format!("--override-kv {kv}")));
-    flags.extend(recipe.split_max_size.map(|size| format!("split at {}", text::size(size))));
+    flags.extend(recipe.split_max_size.map(|size| format!("split at {}", units::decimal(size))));
     flags.extend(recipe.split_max_tensors.map(|n| format!("split after {n} tensors")));
     flags.iter().map(|flag| format!("`{}`", text::code(flag))).collect()
 }

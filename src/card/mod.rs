@@ -1,5 +1,5 @@
-//! What a job leaves beside its GGUF files: the model card, `quantization_metadata.json` and `MODEL_LOG.md`; and what
-//! the files are called. Pure: data to text.
+//! What a job leaves beside its GGUF files: the model card, `quantization_metadata.json` and `MODEL_LOG.md`. Pure:
+//! data to text.
 //!
 //! In: figures of a run, the source's card and the user's wishes. Out: texts. All names and texts of a source are by
 //! people unknown: they are quoted, escaped or left out, never trusted. No file is read or written here.
@@ -8,14 +8,12 @@ pub mod inherit;
 pub mod licenses;
 pub mod log;
 pub mod metadata;
-mod naming;
 mod readme;
 mod text;
 mod yaml;
 
 pub use inherit::{Fields, License};
 pub use metadata::QuantizationMetadata;
-pub use naming::{MAX_NAME, NameError, model_name, output_name};
 pub use readme::{Card, DEFAULT_DESCRIPTION};
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Card<'_> {
                 if more > 0 { format!("{link} and {more} more") } else { link },
                 text::plain(&o.recipe.method),
                 format!("{:.2}", o.bits_per_weight),
-                text::size(o.size),
+                units::decimal(o.size),
                 text::plain(&quality),
                 text::plain(method.map_or("", |m| m.good_for)),
             ];

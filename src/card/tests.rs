@@ -9,7 +9,7 @@ use crate::base::front_matter::{self, Node};
 
 fn output(method: &str, size: u64, bits_per_weight: f64, types: &[(&str, u64)]) -> Output {
     Output {
-        file: format!("{}.gguf", output_name("jamph-", "Qwen/Qwen2.5-0.5B", method).unwrap()),
+        file: format!("jamph-qwen2.5-0.5b-{}.gguf", method.to_lowercase()),
         size,
         sha256: crate::base::hash::sha256(method.as_bytes()),
         recipe: Recipe { method: method.to_owned(), ..Recipe::default() },

@@ -1,4 +1,8 @@
-//! Text by others inside Markdown, and figures as people write them.
+//! Text by others inside Markdown, and times.
+
+use std::time::Duration;
+
+use crate::base::units;
 
 /// Text in a line or table cell of Markdown: it shows as it is, and is neither markup, nor HTML, nor a new line.
 pub(super) fn plain(text: &str) -> String {
@@ -40,25 +44,10 @@ fn is_odd(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Bytes in decimal units, as the Hub shows them.
-pub(super) fn size(bytes: u64) -> String {
-    let x = bytes as f64;
-    match bytes {
-        1_000_000_000.. => format!("{:.2} GB", x * 1e-9),
-        1_000_000.. => format!("{:.1} MB", x * 1e-6),
-        1_000.. => format!("{:.1} kB", x * 1e-3),
-        _ => format!("{bytes} B"),
-    }
-}
-
 /// A time that something took.
 pub(super) fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        3600.. => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        60.. => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{seconds:.1} s"),
-    }
+    // A time from a file may be anything.
+    units::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -75,14 +64,6 @@ mod tests {
         assert_eq!(code("a`b|c\nd"), "a b c d");
         assert_eq!(shell("x'; rm -rf ~ #"), "'x; rm -rf ~ #'");
         assert_eq!(shell("owner/name:Q4_K_M"), "owner/name:Q4_K_M");
-    }
-
-    #[test]
-    fn figures_are_readable() {
-        assert_eq!(size(397_807_936), "397.8 MB");
-        assert_eq!(duration(0.42), "0.4 s");
-        assert_eq!(duration(59.97), "1 min 0 s");
-        assert_eq!(duration(3725.0), "1 h 2 min");
     }
 
     proptest! {

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use super::local::read_exact_at;
 use super::{CheckpointError as E, Weights};
+use crate::base::positioned::read_exact_at;
 use crate::gguf::{Header, Value, pad, read_header};
 
 /// An opened GGUF model: headers read and checked against the files' sizes, no weight read.

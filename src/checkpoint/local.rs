@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Checkpoint, CheckpointError as E, Origin, SourceTensor};
+use crate::base::positioned::read_exact_at;
 use crate::safetensors::{HeaderError, ShardHeader, ShardIndex, header_length};
 
 /// Longest configuration or tokenizer file that is read whole.
@@ -201,26 +202,6 @@ fn check_index(folder: &Path, index: &ShardIndex, found: &HashMap<String, usize>
         extra.sort();
         extra.truncate(SHOWN);
         return Err(E::Extra { folder: PathBuf::from(folder), extra });
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-pub(super) fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
-}
-
-#[cfg(windows)]
-pub(super) fn read_exact_at(file: &File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
-    use std::os::windows::fs::FileExt;
-    while !buf.is_empty() {
-        match file.seek_read(buf, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                buf = &mut buf[n..];
-                offset += n as u64;
-            }
-        }
     }
     Ok(())
 }

@@ -117,7 +117,6 @@ impl Explain for JobError {
             JobError::Write(error) => error.kind(),
             JobError::Io { source, .. } => of_system(source),
             JobError::Unbuilt { .. }
-            | JobError::Repo(_)
             | JobError::Method(_)
             | JobError::Option(_)
             | JobError::Changed { .. } => Kind::Input,
@@ -137,7 +136,7 @@ impl Explain for JobError {
             JobError::Split { source, .. } => source.hint(),
             JobError::Write(error) => error.hint(),
             JobError::Changed { .. } => Some("run again".to_owned()),
-            JobError::Repo(_) | JobError::Io { .. } => None,
+            JobError::Io { .. } => None,
         }
     }
 }

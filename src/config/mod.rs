@@ -22,6 +22,7 @@ mod vocabulary;
 
 use std::path::Path;
 
+pub use crate::base::repo_id::{RepoId, RepoIdError};
 pub use model::{
     Card, Config, Convert, Effect, Evaluate, Feature, Imatrix, KvValue, Layer, LlamaCpp, Metadata, Model,
     OutType, Publish, Quantize, Split, TensorType, Unbuilt,
@@ -29,7 +30,7 @@ pub use model::{
 pub use problem::{Place, Problem, Problems};
 pub use resolve::Around;
 pub use schema::{schema, starter};
-pub use source::{RepoId, Revision, Source, SourceError};
+pub use source::{Revision, Source, SourceError};
 pub use vocabulary::{MethodName, Vocabulary};
 
 use read::{Read, Reader};

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::problem::Place;
-use super::source::{RepoId, Source};
+use super::source::Source;
+use crate::base::repo_id::RepoId;
 use crate::gguf::GgmlType;
 
 /// Every model of a models.yaml, or the one of the command line.

@@ -153,15 +153,6 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// A literal of the document for use in a text: in backticks, cut where it is long.
-pub(crate) fn quote(text: &str) -> String {
-    const LONGEST: usize = 60;
-    if text.chars().count() <= LONGEST {
-        return format!("`{text}`");
-    }
-    format!("`{}…`", text.chars().take(LONGEST).collect::<String>())
-}
-
 /// The name that was probably meant, for a hint. Case, `_`, `-` and `.` do not count.
 pub(crate) fn closest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| -> String {

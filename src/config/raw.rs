@@ -7,7 +7,8 @@ use super::scalar::{
     Count, FilePath, KvOverrides, LlamaCommit, LlamaTag, Method, Owner, Pattern, PreTokenizer, Prefix, Size,
     Stem, TensorTypeName, Url, Version,
 };
-use super::source::{RepoId, Revision, Source};
+use super::source::{Revision, Source};
+use crate::base::repo_id::RepoId;
 
 section! {
     /// Models to quantize, how, and where they go.

@@ -5,9 +5,10 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::problem::{Place, Problem, closest, quote};
+use super::problem::{Place, Problem, closest};
 use super::tree::{Node, Value};
 use super::vocabulary::Vocabulary;
+use crate::base::quote::quote;
 
 /// A value and its place.
 #[derive(Clone, Debug)]

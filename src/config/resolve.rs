@@ -10,11 +10,16 @@ use super::model::{
     Card, Config, Convert, Evaluate, Feature, Imatrix, Layer, Metadata, Model, Publish, Quantize, Split,
     TensorType, Unbuilt,
 };
-use super::problem::{Place, Problem, closest, quote};
+use super::problem::{Place, Problem, closest};
 use super::raw::{RawConfig, RawExclude, RawImatrix, RawModel, RawPublish, RawSettings, RawSplit};
 use super::read::{At, List, Wrong, list};
 use super::scalar::{Method, check_prefix, check_stem};
 use super::source::Source;
+use crate::base::file_name;
+use crate::base::quote::quote;
+
+/// What to do about a source whose own name is none for files.
+const NAME_IT: &str = "say what file names should call the model: `name: my-model`";
 
 /// What stands above and below a models.yaml.
 #[derive(Clone, Debug, Default)]
@@ -173,16 +178,23 @@ impl Resolve<'_> {
                     place,
                     format!("the folder {} has no name of its own", quote(&source.to_string())),
                 )
-                .hint("say what file names should call the model: `name: my-model`"),
+                .hint(NAME_IT),
             );
             return None;
         };
         let prefix = settings.prefix.unwrap_or_default();
         let checks = [check_stem("the name", &name, 96), check_prefix(&prefix)];
         for Wrong { text, hint } in checks.into_iter().filter_map(Result::err) {
-            let hint = hint
-                .or_else(|| Some("say what file names should call the model: `name: my-model`".to_owned()));
+            let hint = hint.or_else(|| Some(NAME_IT.to_owned()));
             self.report(Problem { place, text, hint });
+        }
+        // What follows the name in a file's name begins with a hyphen.
+        if file_name::is_device(&format!("{prefix}{name}-")) {
+            let text = format!(
+                "files cannot be called {}: Windows keeps that for a device",
+                quote(&format!("{prefix}{name}-…"))
+            );
+            self.report(Problem::new(place, text).hint("give the model another `name` or `prefix`"));
         }
         let methods = settings.methods.unwrap_or_default();
         self.check_options(place, &settings.quantize, &settings.metadata);

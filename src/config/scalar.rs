@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::model::{KvValue, LlamaCpp, OutType};
-use super::problem::{Problem, closest, quote};
+use super::problem::{Problem, closest};
 use super::read::{At, Entries, FromText, Read, Reader, Wrong, list};
-use super::source::{RepoId, Revision, Source, SourceError, check_name};
+use super::source::{Revision, Source, SourceError};
 use super::tree::{Node, Value};
+use crate::base::quote::quote;
+use crate::base::repo_id::{RepoId, RepoIdError, check_name};
 use crate::base::units;
 use crate::gguf::GgmlType;
 
@@ -39,6 +41,12 @@ macro_rules! text_type {
 
 impl From<SourceError> for Wrong {
     fn from(error: SourceError) -> Self {
+        Wrong { text: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<RepoIdError> for Wrong {
+    fn from(error: RepoIdError) -> Self {
         Wrong { text: error.to_string(), hint: error.hint() }
     }
 }

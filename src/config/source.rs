@@ -7,7 +7,8 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use super::problem::quote;
+use crate::base::quote::quote;
+use crate::base::repo_id::{RepoId, RepoIdError};
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -120,20 +121,9 @@ pub enum SourceError {
         /// What stands before `://`.
         scheme: String,
     },
-    /// Not of the form `owner/name`.
-    #[error("{} is not of the form `owner/name`", quote(.text))]
-    Form {
-        /// The text.
-        text: String,
-    },
-    /// A part that the Hub does not allow.
-    #[error("{} is no name on the Hub: {why}", quote(.text))]
-    Name {
-        /// The owner or the name.
-        text: String,
-        /// The rule.
-        why: &'static str,
-    },
+    /// No name of a repository.
+    #[error(transparent)]
+    Repo(#[from] RepoIdError),
     /// A revision that git does not allow.
     #[error("{} is no revision: {why}", quote(.text))]
     Revision {
@@ -149,81 +139,11 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             SourceError::Url { .. } => Some("write `owner/name`, as the Hub's page shows it".to_owned()),
-            SourceError::Form { text } if text.contains('/') && text.len() < 100 => {
-                Some(format!("for a folder, write `./{text}`"))
-            }
-            SourceError::Empty | SourceError::Form { .. } => {
-                Some("write `owner/name`, or `./folder` for a folder".to_owned())
-            }
+            SourceError::Repo(error) => error.hint(),
+            SourceError::Empty => Some("write `owner/name`, or `./folder` for a folder".to_owned()),
             _ => None,
         }
     }
-}
-
-/// A repository on the Hub, `owner/name`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RepoId {
-    text: String,
-    slash: usize,
-}
-
-impl RepoId {
-    /// Reads `owner/name` by the rules of `huggingface_hub`'s `validate_repo_id`, with an owner always.
-    ///
-    /// # Errors
-    /// Another form, or a part that the Hub does not allow.
-    pub fn parse(text: &str) -> Result<Self, SourceError> {
-        let form = || SourceError::Form { text: text.to_owned() };
-        let slash = text.find('/').ok_or_else(form)?;
-        let (owner, name) = (&text[..slash], &text[slash + 1..]);
-        if name.contains('/') || owner.is_empty() || name.is_empty() {
-            return Err(form());
-        }
-        check_name(owner)?;
-        check_name(name)?;
-        Ok(RepoId { text: text.to_owned(), slash })
-    }
-
-    /// The user or organisation.
-    pub fn owner(&self) -> &str {
-        &self.text[..self.slash]
-    }
-
-    /// The repository's own name.
-    pub fn name(&self) -> &str {
-        &self.text[self.slash + 1..]
-    }
-
-    /// `owner/name`.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Display for RepoId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
-    }
-}
-
-/// Checks one part of a repository's id, or the name of a user or organisation.
-pub(crate) fn check_name(text: &str) -> Result<(), SourceError> {
-    let why = if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-        "only letters, digits, `-`, `_` and `.` are allowed"
-    } else if text.len() > 96 {
-        "at most 96 characters are allowed"
-    } else if text.starts_with(['-', '.']) || text.ends_with(['-', '.']) {
-        "it cannot begin or end with `-` or `.`"
-    } else if text.contains("--") || text.contains("..") {
-        "`--` and `..` are not allowed"
-    } else if text.ends_with(".git") {
-        "it cannot end with `.git`"
-    } else if text.is_empty() {
-        "it is empty"
-    } else {
-        return Ok(());
-    };
-    Err(SourceError::Name { text: text.to_owned(), why })
 }
 
 /// A branch, tag, pull request (`refs/pr/1`) or commit.
@@ -293,13 +213,7 @@ mod tests {
     fn names_that_cannot_be_are_refused() {
         for (text, message) in [
             ("", "a source is empty"),
-            ("gpt2", "`gpt2` is not of the form `owner/name`"),
-            ("a/b/c", "`a/b/c` is not of the form `owner/name`"),
-            ("a/", "`a/` is not of the form `owner/name`"),
             ("a/..", "`..` is no name on the Hub: it cannot begin or end with `-` or `.`"),
-            ("a/x..y", "`x..y` is no name on the Hub: `--` and `..` are not allowed"),
-            ("a/x.git", "`x.git` is no name on the Hub: it cannot end with `.git`"),
-            ("a/x y", "`x y` is no name on the Hub: only letters, digits, `-`, `_` and `.` are allowed"),
             ("a/b@", "`` is no revision: it is empty"),
             ("a/b@../../x", "`../../x` is no revision: `..`, `//` and `@{` are not allowed"),
             ("a/b@x y", "`x y` is no revision: it holds a character that git or a URL does not allow"),

@@ -367,6 +367,19 @@ fn methods() {
 }
 
 #[test]
+fn names_that_windows_keeps_are_refused() {
+    let yaml =
+        |name: &str| format!("version: 1\nmodels:\n  - {{source: a/b, methods: [Q8_0], name: {name}}}\n");
+    check(
+        &yaml("con.2"),
+        &[
+            "3:5: files cannot be called `con.2-…`: Windows keeps that for a device; give the model another `name` or `prefix`",
+        ],
+    );
+    assert!(read(&yaml("con")).is_ok());
+}
+
+#[test]
 fn settings() {
     let name = "cannot be part of a file name";
     check_defaults("prefix: a/b", &[&format!("2:11: the prefix `a/b` {name}: it holds a path separator")]);

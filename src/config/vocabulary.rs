@@ -1,7 +1,8 @@
 //! The names that a models.yaml may use and that are not known to this layer.
 
-use super::problem::{closest, quote};
+use super::problem::closest;
 use super::read::{Wrong, list};
+use crate::base::quote::quote;
 
 /// A quantization method by its names.
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::client::{Client, Subject, shown};
 use super::error::HubError;
-use super::repo::{RepoId, is_commit};
 use super::select::RemoteFile;
 use super::wire;
+use crate::base::repo_id::{RepoId, is_commit};
 
 /// Most pages of a listing that are read; a page has up to a thousand files.
 const PAGES: usize = 200;

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::HubOptions;
 use super::error::HubError;
-use super::repo::RepoId;
 use super::retry::{Again, Failure, Retry, Tries};
 use super::wire;
+use crate::base::repo_id::RepoId;
 use crate::event::{Code, Event, Observer};
 
 /// Longest JSON answer of the API that is read.

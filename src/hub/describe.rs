@@ -10,11 +10,11 @@ use super::HubOptions;
 use super::client::{Client, Subject};
 use super::download::is_there;
 use super::error::HubError;
-use super::repo::RepoId;
 use super::select::RemoteFile;
 use super::snapshot::Session;
 use super::store::{self, Store};
 use crate::base::cancel::Cancel;
+use crate::base::repo_id::RepoId;
 use crate::event::Observer;
 use crate::safetensors::{HeaderError, ShardHeader, header_length};
 

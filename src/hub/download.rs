@@ -15,12 +15,13 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 use super::HubOptions;
 use super::client::{Answer, Client, Linked, Subject, shown};
 use super::error::HubError;
-use super::part::{Part, read_exact_at};
-use super::repo::RepoId;
+use super::part::Part;
 use super::retry::{Failure, Tries};
 use super::select::RemoteFile;
 use super::wire;
 use crate::base::cancel::Cancel;
+use crate::base::positioned::read_exact_at;
+use crate::base::repo_id::RepoId;
 use crate::base::{hash, units};
 use crate::event::{Code, Event, Observer, Progress};
 

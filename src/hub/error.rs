@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::repo::RepoId;
+use crate::base::repo_id::RepoId;
 use crate::safetensors::{HeaderError, IndexError};
 
 /// Why a repository could not be read. Addresses are shown without their query, which may carry a signature.

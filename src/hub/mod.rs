@@ -27,7 +27,6 @@ mod describe;
 mod download;
 mod error;
 mod part;
-mod repo;
 mod retry;
 mod select;
 mod snapshot;
@@ -38,10 +37,10 @@ use std::path::PathBuf;
 
 pub use self::describe::{Description, RemoteShard, describe};
 pub use self::error::HubError;
-pub use self::repo::{RepoId, RepoIdError};
 pub use self::retry::Retry;
 pub use self::select::RemoteFile;
 pub use self::snapshot::{Snapshot, remove_weights, snapshot};
+pub use crate::base::repo_id::RepoId;
 use crate::base::token::Token;
 
 /// The public Hub.

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::error::HubError;
-use super::repo::{RepoId, is_safe_path};
+use crate::base::file_name::is_safe_path;
+use crate::base::repo_id::RepoId;
 use crate::safetensors::ShardIndex;
 
 /// The index of sharded weights.

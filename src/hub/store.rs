@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::HubError;
-use super::repo::RepoId;
 use super::select::RemoteFile;
 use crate::base::atomic;
 use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
+use crate::base::repo_id::{RepoId, is_commit};
 
 /// The part of the cache that belongs to one repository.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Store {
     pub(super) fn commit(&self, revision: &str) -> Result<Option<String>, HubError> {
         let text = read(&self.reference(revision))?;
         let commit = text.and_then(|bytes| String::from_utf8(bytes).ok()).map(|t| t.trim().to_owned());
-        Ok(commit.filter(|c| super::repo::is_commit(c)))
+        Ok(commit.filter(|c| is_commit(c)))
     }
 
     pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), HubError> {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::files::WriteError;
 use crate::checkpoint::CheckpointError;
 use crate::convert::ConvertError;
-use crate::hub::{HubError, RepoIdError};
+use crate::hub::HubError;
 use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, OptionError, UnknownMethod};
 
@@ -24,9 +24,6 @@ pub enum JobError {
     /// The Hub.
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// A name that is none on the Hub.
-    #[error(transparent)]
-    Repo(#[from] RepoIdError),
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

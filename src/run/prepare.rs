@@ -176,9 +176,8 @@ fn open(
     let (checkpoint, remote) = match source {
         Source::Folder(path) => (Checkpoint::open(path)?, None),
         Source::Hub { repo, revision } => {
-            let hub_repo = hub::RepoId::parse(repo.as_str())?;
             let found = hub::describe(
-                &hub_repo,
+                repo,
                 revision.as_ref().map(config::Revision::as_str),
                 &setting.hub,
                 observer,

@@ -266,7 +266,8 @@ fn q2_k(x: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
 }
 
 fn q3_k(x: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
-    let (fits, d, sixes): (Vec<(f32, Vec<u8>)>, u16, Vec<u8>);
+    let fits: Vec<(f32, Vec<u8>)>;
+    let (d, sixes): (u16, Vec<u8>);
     if let Some(importance) = importance {
         let (weights, sums) = weigh(x, importance, 2.0 * mean_square(x), 16);
         fits = x.chunks(16).zip(weights.chunks(16)).map(|(x, w)| symmetric(x, w, 4)).collect();

@@ -1,0 +1,75 @@
+//! Names of files that others chose, and whether they can be used on every system.
+//!
+//! In: paths of a repository, names from a models.yaml. Out: yes or no. Nothing is repaired: what is not harmless on
+//! Linux, macOS and Windows is refused by whoever asks.
+
+/// Whether a path of a repository can be written below a folder, on every system: relative, plain components,
+/// nothing that a system reads as something else.
+pub fn is_safe_path(path: &str) -> bool {
+    /// Longest path that is written.
+    const LONGEST: usize = 512;
+    path.len() <= LONGEST && path.split('/').all(is_safe_component)
+}
+
+fn is_safe_component(part: &str) -> bool {
+    !part.is_empty()
+        && !part.starts_with('.')
+        && !part.ends_with(['.', ' '])
+        && !part.contains(['\\', ':', '<', '>', '"', '|', '?', '*'])
+        && !part.contains(char::is_control)
+        && !is_device(part)
+}
+
+/// Whether Windows gives this name to a device, as it does with any extension: `nul`, `com1.txt`.
+pub fn is_device(name: &str) -> bool {
+    const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_lowercase();
+    let numbered = ["com", "lpt"].iter().find_map(|device| stem.strip_prefix(device));
+    let digit = |rest: &str| {
+        rest.chars().count() == 1
+            && rest.contains(['¹', '²', '³', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+    };
+    DEVICES.contains(&stem.as_str()) || numbered.is_some_and(digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_paths() {
+        for good in
+            ["config.json", "additional_chat_templates/tool use.jinja", "a/b/c", "console.json", "com.json"]
+        {
+            assert!(is_safe_path(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../x",
+            "a//b",
+            "a/",
+            ".",
+            "./a",
+            ".git/config",
+            "a\\b",
+            "..\\x",
+            "C:x",
+            "C:\\x",
+            "nul.json",
+            "COM1",
+            "lpt9.txt",
+            "COM¹",
+            "aux .txt",
+            "a\0b",
+            "a\nb",
+            "a.",
+            "a ",
+            "x:stream",
+        ] {
+            assert!(!is_safe_path(bad), "{bad:?}");
+        }
+        assert!(!is_safe_path(&"x".repeat(513)));
+    }
+}
