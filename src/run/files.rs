@@ -319,3 +319,69 @@ impl Sink for FileSink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::{OutType, Part as Source, Recipe, RowOrder, TensorRecipe};
+    use crate::gguf::{GgmlType, Metadata};
+
+    /// An experts' tensor of 7.5 GB, fused of 256 parts, in a model that has little else.
+    fn fused() -> Blueprint {
+        let part = |expert: u64| Source {
+            name: expert.to_string(),
+            shard: 0,
+            offset: expert * 7168 * 2048 * 2,
+            ty: GgmlType::BF16,
+        };
+        let experts = TensorRecipe {
+            name: "blk.0.ffn_gate_exps.weight".to_owned(),
+            shape: vec![7168, 2048, 256],
+            ty: GgmlType::BF16,
+            source: Recipe::Rows { parts: (0..256).map(part).collect(), order: RowOrder::Natural },
+        };
+        let norm = TensorRecipe {
+            name: "output_norm.weight".to_owned(),
+            shape: vec![7168],
+            ty: GgmlType::F32,
+            source: Recipe::Values(vec![1.0; 7168]),
+        };
+        Blueprint {
+            architecture: "llama".to_owned(),
+            out_type: OutType::BF16,
+            metadata: Metadata::new(),
+            tensors: vec![experts, norm],
+        }
+    }
+
+    fn fitted(threads: usize, memory: u64) -> Result<(PassOptions, u64), WriteError> {
+        let blueprint = fused();
+        let layout = Layout::converted(&blueprint).unwrap();
+        let recipes = layout.recipes.clone();
+        let targets = [Target { name: "x".to_owned(), path: "x.gguf".into(), layout, parts: Vec::new() }];
+        let work = Work {
+            threads,
+            memory: Some(memory),
+            check_finite: true,
+            hash: false,
+            stats: true,
+            task: String::new(),
+        };
+        let options = fit(&blueprint, &targets, 0, &work, &())?;
+        let needed = pass::memory_needed(&blueprint, &[&targets[0].layout.header], &recipes, &options);
+        Ok((options, needed))
+    }
+
+    #[test]
+    fn a_tensor_of_any_size_fits_the_memory() {
+        for (threads, memory) in [(2, 64 << 20), (16, 64 << 20), (64, 4 << 30), (64, 32 << 20)] {
+            let (options, needed) = fitted(threads, memory).unwrap();
+            assert!(needed <= memory, "{needed} with {options:?}");
+            assert_eq!(options.threads, threads, "slabs shrink first");
+        }
+        // A row for each thread and those that wait do not fit: fewer threads work.
+        let (options, needed) = fitted(64, 4 << 20).unwrap();
+        assert!(needed <= 4 << 20 && options.threads < 64, "{needed} with {options:?}");
+        assert!(matches!(fitted(2, 10_000), Err(WriteError::Memory { allowed: 10_000, .. })));
+    }
+}

@@ -20,7 +20,7 @@ use thiserror::Error;
 pub use self::loss::Loss;
 use self::loss::Tally;
 use self::order::Outlet;
-use self::slab::{Worker, slabs};
+use self::slab::{Worker, largest, slabs};
 use crate::base::cancel::Cancel;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::convert::Blueprint;
@@ -279,15 +279,17 @@ pub fn memory_needed(
     options: &PassOptions,
 ) -> u64 {
     let threads = options.threads.max(1) as u64;
-    slabs(blueprint, recipes, options.slab_values)
+    recipes
         .iter()
-        .map(|slab| {
-            let mut types: Vec<GgmlType> = headers.iter().map(|h| h.tensors[slab.tensor].ty).collect();
+        .enumerate()
+        .map(|(tensor, recipe)| {
+            let (values, source_bytes) = largest(&blueprint.tensors[*recipe], options.slab_values);
+            let mut types: Vec<GgmlType> = headers.iter().map(|h| h.tensors[tensor].ty).collect();
             types.sort_unstable();
             types.dedup();
-            let made: u64 = types.iter().filter_map(|t| t.bytes_of(slab.values)).sum();
+            let made: u64 = types.iter().filter_map(|t| t.bytes_of(values)).sum();
             // Each thread holds the slab as read, reordered, as the base type and as f32; finished ones only what was made.
-            threads * (3 * slab.source_bytes + 4 * slab.values) + threads * SLABS_PER_THREAD as u64 * made
+            threads * (3 * source_bytes + 4 * values) + threads * SLABS_PER_THREAD as u64 * made
         })
         .max()
         .unwrap_or(0)

@@ -59,27 +59,47 @@ pub(super) fn slabs(blueprint: &Blueprint, recipes: &[usize], size: u64) -> Vec<
     let mut slabs = Vec::new();
     for (tensor, &recipe) in recipes.iter().enumerate() {
         let r = &blueprint.tensors[recipe];
-        let rows = rows_of(r);
-        let (parts, source) = match &r.source {
-            Recipe::Rows { parts, .. } => (parts.len(), parts.first().map_or(GgmlType::F32, |p| p.ty)),
-            Recipe::Values(_) => (1, GgmlType::F32),
+        let (rows, step) = (rows_of(r), step(r, size));
+        let parts = match &r.source {
+            Recipe::Rows { parts, .. } => parts.len(),
+            Recipe::Values(_) => 1,
         };
-        let groups = (size / (rows.values * rows.together).max(1)).max(1);
-        // A bias must stay whole for the types' blocks.
-        let step = if r.shape.len() == 1 { rows.count } else { groups * rows.together };
         for part in 0..parts {
             let mut start = 0;
             while start < rows.count {
                 let end = (start + step).min(rows.count);
                 let values = (end - start) * rows.values;
                 let last = part + 1 == parts && end == rows.count;
-                let source_bytes = source.bytes_of(values).expect("rows are whole blocks of the source type");
+                let source_bytes = source_bytes(r, values);
                 slabs.push(Slab { tensor, recipe, part, rows: start..end, values, source_bytes, last });
                 start = end;
             }
         }
     }
     slabs
+}
+
+/// Values in the largest slab of a tensor, and bytes that they take in the source; see [`slabs`].
+pub(super) fn largest(recipe: &TensorRecipe, size: u64) -> (u64, u64) {
+    let rows = rows_of(recipe);
+    let values = step(recipe, size).min(rows.count) * rows.values;
+    (values, source_bytes(recipe, values))
+}
+
+/// Rows of a slab of about `size` values.
+fn step(recipe: &TensorRecipe, size: u64) -> u64 {
+    let rows = rows_of(recipe);
+    let groups = (size / (rows.values * rows.together).max(1)).max(1);
+    // A bias must stay whole for the types' blocks.
+    if recipe.shape.len() == 1 { rows.count } else { groups * rows.together }
+}
+
+fn source_bytes(recipe: &TensorRecipe, values: u64) -> u64 {
+    let ty = match &recipe.source {
+        Recipe::Rows { parts, .. } => parts.first().map_or(GgmlType::F32, |p| p.ty),
+        Recipe::Values(_) => GgmlType::F32,
+    };
+    ty.bytes_of(values).expect("rows are whole blocks of the source type")
 }
 
 /// A slab's values in runs that share their importance: an expert's each, or all of them where there is none.

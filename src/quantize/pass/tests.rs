@@ -239,6 +239,18 @@ fn losses_are_those_of_the_whole_tensors_whatever_the_threads() {
 }
 
 #[test]
+fn the_largest_slab_is_foretold() {
+    let (_, _, blueprint) = example();
+    for size in [1, 100, 64 * 16, 1 << 20] {
+        for (recipe, r) in blueprint.tensors.iter().enumerate() {
+            let slabs = slabs(&blueprint, &[recipe], size);
+            let of = |f: fn(&slab::Slab) -> u64| slabs.iter().map(f).max().unwrap();
+            assert_eq!(largest(r, size), (of(|s| s.values), of(|s| s.source_bytes)), "{} {size}", r.name);
+        }
+    }
+}
+
+#[test]
 fn weights_that_are_not_finite_are_named() {
     let (_, mut memory, blueprint) = example();
     let at = 64 * 48 + 64 * 11 + 3; // row 11 of `rope`: head 1, first half; it comes out as row 8 + 2 * 3
