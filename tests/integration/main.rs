@@ -6,6 +6,7 @@
 mod cli;
 mod generated;
 mod hub;
+mod imatrix;
 mod mixtures;
 mod parity;
 mod splits;

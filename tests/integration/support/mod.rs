@@ -3,3 +3,4 @@
 pub(crate) mod command;
 pub(crate) mod fixtures;
 pub(crate) mod hub;
+pub(crate) mod imatrices;
