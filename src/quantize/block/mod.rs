@@ -14,11 +14,16 @@ mod decode;
 mod float;
 mod grids;
 mod half;
+mod iq1;
+mod iq2;
+mod iq3;
 mod iq4;
 mod k45;
 mod lanes;
+mod lattice;
 mod legacy;
 mod legacy_weighted;
+mod magnitude;
 mod positive;
 mod q2_k;
 mod q3_k;
@@ -34,7 +39,7 @@ mod weighted;
 use crate::gguf::GgmlType;
 pub use validate::{first_non_finite, validate};
 
-/// Whether [`quantize`] can write this type, with importances or without: the floats and all types without a grid.
+/// Whether [`quantize`] can write this type: all but integers, Q8_1 and Q8_K.
 #[rustfmt::skip]
 pub fn supports(ty: GgmlType) -> bool {
     use GgmlType::*;
@@ -42,6 +47,7 @@ pub fn supports(ty: GgmlType) -> bool {
         ty,
         F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K
             | IQ4_NL | IQ4_XS | TQ1_0 | TQ2_0 | MXFP4 | NVFP4 | Q1_0 | Q2_0
+            | IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS | IQ3_S
     )
 }
 
@@ -115,8 +121,20 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
         GgmlType::NVFP4 => coarse::quantize_nvfp4(x, out),
         GgmlType::IQ4_NL => iq4::quantize_iq4_nl(x, importance, out),
         GgmlType::IQ4_XS => iq4::quantize_iq4_xs(x, importance, out),
+        GgmlType::IQ1_S => iq1::quantize_iq1_s(x, weights_of(importance), out),
+        GgmlType::IQ1_M => iq1::quantize_iq1_m(x, importance, out),
+        GgmlType::IQ2_XXS => iq2::quantize_iq2_xxs(x, weights_of(importance), out),
+        GgmlType::IQ2_XS => iq2::quantize_iq2_xs(x, weights_of(importance), out),
+        GgmlType::IQ2_S => iq2::quantize_iq2_s(x, importance, out),
+        GgmlType::IQ3_XXS => iq3::quantize_iq3_xxs(x, importance, out),
+        GgmlType::IQ3_S => iq3::quantize_iq3_s(x, importance, out),
         _ => panic!("{ty} cannot be written"),
     }
+}
+
+/// The importance of a type that [`requires_importance`].
+fn weights_of(importance: Option<&[f32]>) -> &[f32] {
+    importance.expect("checked by `quantize`")
 }
 
 /// Whether [`dequantize`] can read this type: all but integers, Q8_1 and Q8_K.
@@ -135,6 +153,8 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
     decoder(bytes, out);
 }
 
+#[cfg(test)]
+mod iq_tests;
 #[cfg(test)]
 mod k_tests;
 #[cfg(test)]
