@@ -10,7 +10,7 @@ use super::args::InspectArgs;
 use super::failure::Failure;
 use super::{Context, print};
 use crate::base::units;
-use crate::checkpoint::{Checkpoint, GgufFile};
+use crate::checkpoint::{Checkpoint, CheckpointError, GgufFile};
 use crate::gguf::{Array, Value};
 
 /// Elements of an array, and tensors, that are shown without `--all`.
@@ -34,7 +34,11 @@ pub(super) fn run(args: &InspectArgs, context: &Context) -> Result<(), Failure> 
     let gguf =
         args.path.is_file() && args.path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("safetensors"));
     let (metadata, rows) = if gguf {
-        let file = GgufFile::open(&args.path)?;
+        let file = GgufFile::open(&args.path).map_err(|error| match error {
+            CheckpointError::Gguf { .. } => Failure::from(error)
+                .hint("GGUF files, safetensors files and the folders of checkpoints can be inspected"),
+            error => error.into(),
+        })?;
         let rows = file.header.tensors.iter().map(|t| Row {
             name: t.name.clone(),
             ty: t.ty.to_string(),

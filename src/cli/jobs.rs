@@ -312,11 +312,16 @@ fn show(models: Vec<Model>, setting: &Setting, context: &Context) -> Result<(), 
             }
         }
     }
-    print(&if context.json { plan_json(&ready, &failed) } else { plan_text(&ready, setting) })?;
+    print(&if context.json {
+        plan_json(&ready, &failed)
+    } else {
+        plan_text(&ready, setting, failed.is_empty())
+    })?;
     outcome(asked, failed, context)
 }
 
-fn plan_text(ready: &[Prepared], setting: &Setting) -> String {
+/// `whole`: no job failed, so that these are all.
+fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
     let mut out = String::new();
     for p in ready {
         let commit = p.source.commit.as_deref().map(|c| format!(" at {}", &c[..c.len().min(12)]));
@@ -346,6 +351,10 @@ fn plan_text(ready: &[Prepared], setting: &Setting) -> String {
     }
     let fetch: u64 = ready.iter().map(Prepared::bytes_to_fetch).sum();
     let make: u64 = ready.iter().map(Prepared::bytes_to_make).sum();
+    if make == 0 && whole {
+        out.push_str("everything is up to date\n");
+        return out;
+    }
     let _ = writeln!(
         out,
         "in all: {} to download, {} to write into `{}`{}",

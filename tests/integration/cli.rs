@@ -65,6 +65,7 @@ models:
     ");
 
     let before = sandbox.read("output/my-tiny-q2_k/quantization_metadata.json");
+    sandbox.run("plan").code(0).stdout("everything is up to date");
     let ran = sandbox.run("run").code(0).stderr("3 of 3 outputs up to date");
     assert_eq!(ran.stdout.matches("up to date").count(), 3, "{ran}");
     assert_eq!(sandbox.read("output/my-tiny-q2_k/quantization_metadata.json"), before);
@@ -280,6 +281,10 @@ fn wrong_words_are_usage_errors() {
     }
     sandbox.run("run").code(3).stderr("hint: `jamph-quantizer init` writes a first one");
     sandbox.run("inspect nothing").code(3).stderr("cannot read `nothing`");
+    sandbox
+        .run("inspect tiny/README.md")
+        .code(3)
+        .stderr("hint: GGUF files, safetensors files and the folders");
     sandbox.run("process tiny --methods IQ2_XXS").code(3).stderr("requires an importance matrix");
     assert!(!sandbox.path("output").exists());
 
