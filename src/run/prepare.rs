@@ -313,7 +313,6 @@ fn recipe(
             Some(config::Split::Tensors(tensors)) => Some(tensors),
             _ => None,
         },
-        ..Recipe::default()
     }
 }
 
