@@ -94,10 +94,7 @@ impl<'a> Meter<'a> {
         for (range, weights) in chunks(self.values.len(), self.importance) {
             decoded.resize(range.len(), 0.0);
             block::dequantize(ty, &blocks[at(range.start)..at(range.end)], decoded);
-            for (d, x) in decoded.iter_mut().zip(&self.values[range]) {
-                *d -= x;
-            }
-            noise += squares(decoded, weights);
+            noise += errors(&self.values[range], decoded, weights);
         }
         Loss { signal: self.signal, noise, weight: self.weight, values: self.values.len() as u64 }
     }
@@ -122,43 +119,49 @@ fn squares(x: &[f32], weights: Option<&[f32]>) -> f64 {
     }
 }
 
-multiversion! {
-    fn plain_squares(x: &[f32]) -> f64 = plain_kernel;
+/// The sum of the squares of the differences, each times its weight.
+fn errors(x: &[f32], y: &[f32], weights: Option<&[f32]>) -> f64 {
+    match weights {
+        None => plain_errors(x, y),
+        Some(weights) => weighted_errors(x, y, weights),
+    }
 }
 
-multiversion! {
-    fn weighted_squares(x: &[f32], weights: &[f32]) -> f64 = weighted_kernel;
-}
-
-#[inline(always)]
-fn plain_kernel(x: &[f32]) -> f64 {
-    let (whole, rest) = x.as_chunks::<LANES>();
-    let mut lanes = [0.0f32; LANES];
-    for x in whole {
-        for (lane, x) in lanes.iter_mut().zip(x) {
-            *lane += x * x;
+/// Defines a sum of terms over slices of one length: in f32 in each lane, then of the lanes in f64.
+macro_rules! sum {
+    ($name:ident($($arg:ident),+) = $term:expr;) => {
+        fn $name($($arg: &[f32]),+) -> f64 {
+            #[inline(always)]
+            fn kernel($($arg: &[f32]),+) -> f64 {
+                $(let $arg = $arg.as_chunks::<LANES>();)+
+                let mut lanes = [0.0f32; LANES];
+                let whole = 0..[$($arg.0.len()),+].into_iter().min().unwrap_or(0);
+                for chunk in whole {
+                    $(let $arg = &$arg.0[chunk];)+
+                    for (i, lane) in lanes.iter_mut().enumerate() {
+                        $(let $arg = $arg[i];)+
+                        *lane += $term;
+                    }
+                }
+                let rest = 0..[$($arg.1.len()),+].into_iter().min().unwrap_or(0);
+                for (i, lane) in rest.zip(&mut lanes) {
+                    $(let $arg = $arg.1[i];)+
+                    *lane += $term;
+                }
+                lanes.iter().map(|lane| f64::from(*lane)).sum()
+            }
+            multiversion! {
+                fn run($($arg: &[f32]),+) -> f64 = kernel;
+            }
+            run($($arg),+)
         }
-    }
-    for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane += x * x;
-    }
-    lanes.iter().map(|lane| f64::from(*lane)).sum()
+    };
 }
 
-#[inline(always)]
-fn weighted_kernel(x: &[f32], weights: &[f32]) -> f64 {
-    let ((whole, rest), (weights, rest_weights)) = (x.as_chunks::<LANES>(), weights.as_chunks::<LANES>());
-    let mut lanes = [0.0f32; LANES];
-    for (x, weights) in whole.iter().zip(weights) {
-        for ((lane, x), w) in lanes.iter_mut().zip(x).zip(weights) {
-            *lane += w * (x * x);
-        }
-    }
-    for ((lane, x), w) in lanes.iter_mut().zip(rest).zip(rest_weights) {
-        *lane += w * (x * x);
-    }
-    lanes.iter().map(|lane| f64::from(*lane)).sum()
-}
+sum! { plain_squares(x) = x * x; }
+sum! { weighted_squares(x, w) = w * (x * x); }
+sum! { plain_errors(x, y) = (y - x) * (y - x); }
+sum! { weighted_errors(x, y, w) = w * ((y - x) * (y - x)); }
 
 /// Adds up the losses of slabs in file order, in whatever order they come.
 #[derive(Default)]
