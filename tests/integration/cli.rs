@@ -411,9 +411,10 @@ models:
   - { source: ./Mistral-9L-Chat, name: long, methods: [Q2_K, Q3_K_M, Q4_K_M, Q5_K_M] }
 ";
     sandbox.write("models.yaml", yaml);
-    let child = sandbox.start("run --threads 1");
+    let mut child = sandbox.start("run --threads 1");
     // The second model is being written as soon as its folder holds something.
     while sandbox.tree("output").iter().all(|file| !file.contains("/long-q5_k_m/.")) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be stopped");
         sleep(Duration::from_millis(2));
     }
     let pid = child.id().to_string();
