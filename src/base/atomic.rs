@@ -1,6 +1,6 @@
 //! Files that are whole or not there: written beside their place, then renamed onto it.
 //!
-//! In: bytes. Out: a file under its final name, on the disk. An error, a drop or a crash before
+//! In: bytes. Out: a file under its final name, on the disk if that is asked for. An error, a drop or a crash before
 //! [`AtomicFile::commit`] leaves what was there before.
 
 use std::ffi::{OsStr, OsString};
@@ -18,11 +18,21 @@ pub const PARTIAL_SUFFIX: &str = ".part";
 /// waited for, is then short: writing 1.2 GB and waiting once took twice as long.
 const FLUSH_BEHIND: u64 = 64 << 20;
 
+/// What a finished file outlives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlives {
+    /// The end of the process: the system has all bytes when the file gets its name.
+    Process,
+    /// A power failure: the disk has them. Costs waiting for the disk, more than half the time of a plain conversion.
+    Power,
+}
+
 /// A file that is being written beside its final place.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: NamedTempFile,
     target: PathBuf,
+    outlives: Outlives,
     /// Bytes written since the last flush began.
     unflushed: u64,
     flush: Option<JoinHandle<io::Result<()>>>,
@@ -34,7 +44,7 @@ impl AtomicFile {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn create(target: impl Into<PathBuf>) -> io::Result<Self> {
+    pub fn create(target: impl Into<PathBuf>, outlives: Outlives) -> io::Result<Self> {
         let target = target.into();
         let folder = folder_of(&target);
         fs::create_dir_all(folder)?;
@@ -55,7 +65,7 @@ impl AtomicFile {
             // Another process may have swept it away before it was locked.
             let held = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             if held && file.path().exists() {
-                return Ok(AtomicFile { file, target, unflushed: 0, flush: None });
+                return Ok(AtomicFile { file, target, outlives, unflushed: 0, flush: None });
             }
         }
     }
@@ -85,15 +95,20 @@ impl AtomicFile {
         }
     }
 
-    /// Brings the bytes to the disk and gives the file its final name, replacing what was there.
+    /// Gives the file its final name, replacing what was there; where it is to outlive a power failure, once its bytes
+    /// are on the disk.
     ///
     /// # Errors
     /// Those of the system; the temporary file is then removed.
     pub fn commit(mut self) -> io::Result<File> {
         self.join_flush()?;
-        self.file.as_file().sync_all()?;
+        if self.outlives == Outlives::Power {
+            self.file.as_file().sync_all()?;
+        }
         let file = self.file.persist(&self.target).map_err(|e| e.error)?;
-        sync_folder(folder_of(&self.target))?;
+        if self.outlives == Outlives::Power {
+            sync_folder(folder_of(&self.target))?;
+        }
         Ok(file)
     }
 }
@@ -102,7 +117,8 @@ impl Write for AtomicFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = self.file.write(buf)?;
         self.unflushed += written as u64;
-        if self.unflushed >= FLUSH_BEHIND && self.flush.as_ref().is_none_or(JoinHandle::is_finished) {
+        let due = self.outlives == Outlives::Power && self.unflushed >= FLUSH_BEHIND;
+        if due && self.flush.as_ref().is_none_or(JoinHandle::is_finished) {
             self.join_flush()?;
             self.unflushed = 0;
             let file = self.file.as_file().try_clone()?;
@@ -141,7 +157,7 @@ fn sweep(folder: &Path, prefix: &OsStr) {
 /// # Errors
 /// Those of the system.
 pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = AtomicFile::create(target)?;
+    let mut file = AtomicFile::create(target, Outlives::Power)?;
     file.write_all(bytes)?;
     file.commit().map(drop)
 }
@@ -198,8 +214,8 @@ mod tests {
         let target = folder.path().join("x.gguf");
         fs::write(folder.path().join(".x.gguf.dead.part"), b"half").unwrap();
         fs::write(folder.path().join(".y.gguf.dead.part"), b"of another").unwrap();
-        let first = AtomicFile::create(&target).unwrap();
-        let second = AtomicFile::create(&target).unwrap();
+        let first = AtomicFile::create(&target, Outlives::Power).unwrap();
+        let second = AtomicFile::create(&target, Outlives::Power).unwrap();
         let mut expected = [".y.gguf.dead.part".to_owned()]
             .into_iter()
             .chain(
@@ -215,7 +231,7 @@ mod tests {
     fn a_large_file_is_flushed_on_the_way() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x");
-        let mut file = AtomicFile::create(&target).unwrap();
+        let mut file = AtomicFile::create(&target, Outlives::Power).unwrap();
         let piece = vec![7; FLUSH_BEHIND as usize / 2];
         for _ in 0..3 {
             file.write_all(&piece).unwrap();
@@ -231,7 +247,7 @@ mod tests {
         let target = folder.path().join("deep/er/x.gguf");
         write(&target, b"old").unwrap();
 
-        let mut file = AtomicFile::create(&target).unwrap();
+        let mut file = AtomicFile::create(&target, Outlives::Power).unwrap();
         file.write_all(b"half").unwrap();
         assert_eq!(file.temporary_path().parent(), target.parent());
         assert_eq!(fs::read(&target).unwrap(), b"old");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::args::Global;
 use super::failure::{Failure, Kind};
 use super::settings::{Settings, Simd};
+use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
 use crate::base::redact::Redactor;
 use crate::base::units;
@@ -115,6 +116,8 @@ impl Context {
             check_finite: true,
             hash: false,
             stats: true,
+            // As the tools that they stand in for, single steps do not wait for the disk.
+            outlives: Outlives::Process,
             task: task.to_owned(),
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::base::atomic::AtomicFile;
+use crate::base::atomic::{AtomicFile, Outlives};
 use crate::base::cancel::Cancel;
 use crate::base::{hash, memory, space, units};
 use crate::checkpoint::Weights;
@@ -99,6 +99,8 @@ pub struct Work {
     pub hash: bool,
     /// Whether to measure what quantizing loses.
     pub stats: bool,
+    /// What the finished files outlive.
+    pub outlives: Outlives,
     /// What progress is about.
     pub task: String,
 }
@@ -157,7 +159,7 @@ pub fn write(
 
     let mut sinks = targets
         .iter()
-        .map(|t| FileSink::create(t.paths(), work.hash).map_err(|source| io_error(&t.path, source)))
+        .map(|t| FileSink::create(t.paths(), work).map_err(|source| io_error(&t.path, source)))
         .collect::<Result<Vec<_>, _>>()?;
     let outputs = targets
         .iter()
@@ -268,15 +270,17 @@ struct FileSink {
     file: AtomicFile,
     bytes: u64,
     hash: Option<Sha256>,
+    outlives: Outlives,
     /// The places of the files that are still to come.
     paths: std::vec::IntoIter<PathBuf>,
 }
 
 impl FileSink {
-    fn create(paths: Vec<PathBuf>, hash: bool) -> io::Result<Self> {
+    fn create(paths: Vec<PathBuf>, work: &Work) -> io::Result<Self> {
         let mut paths = paths.into_iter();
-        let file = AtomicFile::create(paths.next().ok_or(io::ErrorKind::InvalidInput)?)?;
-        Ok(FileSink { done: Vec::new(), file, bytes: 0, hash: hash.then(Sha256::new), paths })
+        let file = AtomicFile::create(paths.next().ok_or(io::ErrorKind::InvalidInput)?, work.outlives)?;
+        let hash = work.hash.then(Sha256::new);
+        Ok(FileSink { done: Vec::new(), file, bytes: 0, hash, outlives: work.outlives, paths })
     }
 
     /// Gives the files their final names.
@@ -304,7 +308,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn next_file(&mut self) -> io::Result<()> {
-        let next = AtomicFile::create(self.paths.next().ok_or(io::ErrorKind::InvalidInput)?)?;
+        let next = AtomicFile::create(self.paths.next().ok_or(io::ErrorKind::InvalidInput)?, self.outlives)?;
         let about = self.about();
         self.done.push((std::mem::replace(&mut self.file, next), about));
         Ok(())
@@ -365,6 +369,7 @@ mod tests {
             check_finite: true,
             hash: false,
             stats: true,
+            outlives: Outlives::Process,
             task: String::new(),
         };
         let options = fit(&blueprint, &targets, 0, &work, &())?;

@@ -11,6 +11,7 @@ use super::JobError;
 use super::files::{self, Target, Work};
 use super::papers::{self, Papers};
 use super::prepare::{Planned, Prepared, Setting};
+use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
 use crate::base::{memory, units};
 use crate::card::metadata::{self, Machine, Run, Step};
@@ -139,6 +140,7 @@ pub fn execute(
         check_finite: true,
         hash: true,
         stats: setting.stats,
+        outlives: Outlives::Power,
         task: name.clone(),
     };
     let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
