@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jamph_quantizer::base::atomic::Outlives;
 use jamph_quantizer::base::cancel::Cancel;
 use jamph_quantizer::checkpoint::{Checkpoint, GgufModel, Weights};
 use jamph_quantizer::config::Split;
@@ -39,8 +40,15 @@ fn check(
     folder: &Path,
 ) {
     let target = Target { name: way.to_owned(), path: folder.join("x.gguf"), layout, parts };
-    let work =
-        Work { threads: 3, memory: None, check_finite: true, hash: true, stats: true, task: way.to_owned() };
+    let work = Work {
+        threads: 3,
+        memory: None,
+        check_finite: true,
+        hash: true,
+        stats: true,
+        outlives: Outlives::Process,
+        task: way.to_owned(),
+    };
     let bytes = target.bytes();
     let (written, _) =
         files::write(weights, blueprint, &[target], None, &work, &Cancel::new(), &()).expect("a pass");
