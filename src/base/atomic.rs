@@ -9,7 +9,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 /// End of the names of files that are still being written.
 pub const PARTIAL_SUFFIX: &str = ".part";
@@ -85,14 +85,8 @@ impl AtomicFile {
         &self.target
     }
 
-    /// A system tells of a failed write once only, so no flush's answer may be lost.
     fn join_flush(&mut self) -> io::Result<()> {
-        match self.flush.take().map(JoinHandle::join) {
-            Some(Ok(flushed)) => flushed,
-            // It has nothing that could panic.
-            Some(Err(_)) => Err(io::ErrorKind::Other.into()),
-            None => Ok(()),
-        }
+        join(self.flush.take())
     }
 
     /// Gives the file its final name, replacing what was there; where it is to outlive a power failure, once its bytes
@@ -110,6 +104,63 @@ impl AtomicFile {
             sync_folder(folder_of(&self.target))?;
         }
         Ok(file)
+    }
+
+    /// Ends the writing: closes the file, which keeps its temporary name but no lock. Where it is to outlive a power
+    /// failure, its last bytes go to the disk meanwhile.
+    ///
+    /// # Errors
+    /// Those of the system; the temporary file is then removed.
+    pub fn close(mut self) -> io::Result<WholeFile> {
+        self.join_flush()?;
+        let (file, path) = self.file.into_parts();
+        let power = self.outlives == Outlives::Power;
+        let flush = power.then(|| thread::spawn(move || file.sync_all()));
+        Ok(WholeFile { path, target: self.target, outlives: self.outlives, flush })
+    }
+}
+
+/// A file that is whole beside its final place, and closed. Dropped, it is removed.
+#[derive(Debug)]
+pub struct WholeFile {
+    path: TempPath,
+    target: PathBuf,
+    outlives: Outlives,
+    flush: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl WholeFile {
+    /// Waits until its bytes are on the disk, where it is to outlive a power failure.
+    ///
+    /// # Errors
+    /// Those of the system, told once.
+    pub fn settle(&mut self) -> io::Result<()> {
+        join(self.flush.take())
+    }
+
+    /// Where it will stand.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Settles it and gives it its final name, replacing what was there.
+    ///
+    /// # Errors
+    /// Those of the system; the temporary file is then removed.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.settle()?;
+        self.path.persist(&self.target).map_err(|e| e.error)?;
+        if self.outlives == Outlives::Power { sync_folder(folder_of(&self.target)) } else { Ok(()) }
+    }
+}
+
+/// A system tells of a failed write once only, so no flush's answer may be lost.
+fn join(flush: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match flush.map(JoinHandle::join) {
+        Some(Ok(flushed)) => flushed,
+        // It has nothing that could panic.
+        Some(Err(_)) => Err(io::ErrorKind::Other.into()),
+        None => Ok(()),
     }
 }
 
@@ -239,6 +290,30 @@ mod tests {
         assert!(file.flush.is_some());
         file.commit().unwrap();
         assert_eq!(fs::metadata(&target).unwrap().len(), 3 * piece.len() as u64);
+    }
+
+    #[test]
+    fn a_closed_file_waits_for_its_name_and_goes_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for outlives in [Outlives::Process, Outlives::Power] {
+            let target = folder.path().join("x");
+            let close = |bytes: &[u8]| {
+                let mut file = AtomicFile::create(&target, outlives).unwrap();
+                file.write_all(bytes).unwrap();
+                file.close().unwrap()
+            };
+            let whole = close(b"new");
+            assert_eq!(whole.target(), target);
+            assert!(names(folder.path()).iter().all(|n| n.ends_with(PARTIAL_SUFFIX)));
+            whole.commit().unwrap();
+            assert_eq!(fs::read(&target).unwrap(), b"new");
+            drop(close(b"dropped"));
+            assert_eq!(
+                (names(folder.path()), fs::read(&target).unwrap()),
+                (vec!["x".to_owned()], b"new".to_vec())
+            );
+            fs::remove_file(&target).unwrap();
+        }
     }
 
     #[test]

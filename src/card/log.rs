@@ -74,14 +74,23 @@ fn describe(out: &mut String, output: &Output) {
     write!(out, "\n## {}\n\n", text::plain(&output.recipe.method)).expect("writing to a string");
     let types: Vec<String> =
         output.tensor_types.iter().map(|(ty, n)| format!("{n} × {}", text::plain(ty))).collect();
-    let mut rows = vec![
-        ("File", format!("`{}`", text::code(&output.file))),
+    let mut rows = Vec::new();
+    match &output.sha256 {
+        Some(sha256) => {
+            rows.push(("File", format!("`{}`", text::code(&output.file))));
+            rows.push(("SHA-256", format!("`{}`", text::code(sha256))));
+        }
+        None => rows.extend(output.parts.iter().map(|part| {
+            let (file, sha256) = (text::code(&part.file), text::code(&part.sha256));
+            ("File", format!("`{file}`, {} bytes, SHA-256 `{sha256}`", part.size))
+        })),
+    }
+    rows.extend([
         ("Size", format!("{} ({} bytes)", units::decimal(output.size), output.size)),
-        ("SHA-256", format!("`{}`", text::code(&output.sha256))),
         ("Bits per weight", format!("{:.4}", output.bits_per_weight)),
         ("Tensors", types.join(", ")),
         ("Took", text::duration(output.seconds)),
-    ];
+    ]);
     if let Some(q) = output.quality {
         let snr =
             q.snr_db.map_or_else(|| "nothing lost".to_owned(), |snr| format!("signal to noise {snr:.2} dB"));
@@ -91,10 +100,6 @@ fn describe(out: &mut String, output: &Output) {
     if let Some(worst) = output.tensors.iter().min_by(|a, b| snr(a).total_cmp(&snr(b))) {
         let (name, ty) = (text::code(&worst.name), text::plain(&worst.ty));
         rows.push(("Largest error", format!("`{name}` ({ty}), signal to noise {:.2} dB", snr(worst))));
-    }
-    for part in output.parts.iter().skip(1) {
-        let (file, sha256) = (text::code(&part.file), text::code(&part.sha256));
-        rows.push(("Another file", format!("`{file}`, {} bytes, SHA-256 `{sha256}`", part.size)));
     }
     if let Some(coverage) = &output.imatrix_coverage {
         rows.push(("Importance matrix", covered(coverage)));

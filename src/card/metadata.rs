@@ -183,9 +183,10 @@ pub struct Output {
     pub file: String,
     /// Bytes, of all files.
     pub size: u64,
-    /// SHA-256 of the (first) file in hex.
-    pub sha256: String,
-    /// All files, the first one among them, where the output is split.
+    /// SHA-256 of the file in hex; none where the output is split: `parts` has those of its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// All files with their sizes and SHA-256, in order, where the output is split.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<FilePart>,
     /// How it was made.

@@ -283,8 +283,7 @@ impl Card<'_> {
         out.push_str("\n| File | SHA-256 |\n| --- | --- |\n");
         for o in self.by_size() {
             let parts = o.parts.iter().map(|p| (&p.file, &p.sha256));
-            let whole = o.parts.is_empty().then_some((&o.file, &o.sha256));
-            for (file, sha256) in whole.into_iter().chain(parts) {
+            for (file, sha256) in o.sha256.iter().map(|sha256| (&o.file, sha256)).chain(parts) {
                 writeln!(out, "| `{}` | `{}` |", text::code(file), text::code(sha256))
                     .expect("writing to a string");
             }

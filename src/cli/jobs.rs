@@ -17,6 +17,7 @@ use crate::event::{About, Code, Event, Observer};
 use crate::plan::{self, Decision};
 use crate::quantize::options::parse_type;
 use crate::quantize::simd;
+use crate::run::files::WrittenFile;
 use crate::run::{self, JobReport, Prepared, Setting};
 
 /// Runs `run`.
@@ -260,8 +261,12 @@ fn summary(reports: &[(String, JobReport)], failed: &[(String, Failure)], as_jso
             r.made
                 .iter()
                 .map(|m| {
-                    json!({"method": m.method, "path": m.path, "files": m.files, "bytes": m.bytes, "sha256": m.sha256,
-                           "bits_per_weight": m.bits_per_weight, "snr_db": m.snr_db})
+                    let files =
+                        |f: &WrittenFile| json!({"path": f.path, "bytes": f.bytes, "sha256": f.sha256});
+                    let files: Vec<Json> = m.written.files.iter().map(files).collect();
+                    json!({"method": m.method, "path": m.written.first().path, "bytes": m.written.bytes(),
+                           "sha256": m.written.sha256(), "files": files, "bits_per_weight": m.bits_per_weight,
+                           "snr_db": m.snr_db})
                 })
                 .collect()
         };
@@ -279,8 +284,9 @@ fn summary(reports: &[(String, JobReport)], failed: &[(String, Failure)], as_jso
     let rows = reports.iter().flat_map(|(name, report)| {
         let made = report.made.iter().map(|m| {
             let snr = m.snr_db.map(|snr| format!("{snr:5.1} dB")).unwrap_or_default();
-            let figures = format!("{:>9}  {:5.2} bits  {snr:8}", units::decimal(m.bytes), m.bits_per_weight);
-            (m.method, figures, m.path.display().to_string())
+            let size = units::decimal(m.written.bytes());
+            let figures = format!("{size:>9}  {:5.2} bits  {snr:8}", m.bits_per_weight);
+            (m.method, figures, m.written.first().path.display().to_string())
         });
         let kept =
             report.kept.iter().map(|k| (k.method, "up to date".to_owned(), k.path.display().to_string()));

@@ -166,6 +166,17 @@ pub fn part_path(whole: &Path, number: usize, count: usize) -> PathBuf {
     whole.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", number + 1))
 }
 
+/// Whether `path` is `whole`, or a file of it by name where it is split into however many.
+pub fn is_of_split(path: &Path, whole: &Path) -> bool {
+    let numbers = |path: &Path| {
+        let name = path.file_stem()?.to_str()?;
+        let (name, count) = name.rsplit_once("-of-")?;
+        Some((name.rsplit_once('-')?.1.parse().ok()?, count.parse().ok()?))
+    };
+    let named = |(number, count): (usize, usize)| number > 0 && path == part_path(whole, number - 1, count);
+    path == whole || numbers(path).is_some_and(named)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,5 +214,16 @@ mod tests {
         let name = |whole: &str| part_path(Path::new(whole), 1, 12);
         assert_eq!(name("a/x.gguf"), Path::new("a/x-00002-of-00012.gguf"));
         assert_eq!(name("x-q4.k"), Path::new("x-q4.k-00002-of-00012.gguf"));
+    }
+
+    #[test]
+    fn files_of_a_split_are_known_by_name() {
+        let is = |path: &str| is_of_split(Path::new(path), Path::new("a/x.gguf"));
+        assert!(is("a/x.gguf") && is("a/x-00002-of-00012.gguf") && is("a/x-00001-of-00001.gguf"));
+        for other in
+            ["x.gguf", "a/y.gguf", "a/x-2-of-12.gguf", "a/x-00000-of-00012.gguf", "a/x-00002-of-00012.txt"]
+        {
+            assert!(!is(other), "{other}");
+        }
     }
 }

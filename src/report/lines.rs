@@ -40,6 +40,9 @@ impl<W: Write + Send> Observer for Lines<W> {
     }
 
     fn progress(&self, progress: Progress) {
+        if Code::Progressed.level() < self.least {
+            return;
+        }
         let now = (self.clock)();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pulse) = state.1.pulse(&progress, now) {

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::lines::sentence;
 use super::shown;
 use crate::base::redact::Redactor;
-use crate::event::{Event, Level, Observer, Progress};
+use crate::event::{Code, Event, Level, Observer, Progress};
 
 const BAR: &str = "{msg} [{bar:24}] {percent:>3} % {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
 
@@ -63,6 +63,9 @@ impl Observer for Terminal {
     }
 
     fn progress(&self, progress: Progress) {
+        if Code::Progressed.level() < self.least {
+            return;
+        }
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         if progress.done >= progress.total {
             if let Some(bar) = bars.remove(&progress.task) {

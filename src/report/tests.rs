@@ -75,6 +75,17 @@ fn lines() {
 }
 
 #[test]
+fn quiet_lines_have_no_progress() {
+    let out = Out::default();
+    tell(&Lines::new(out.clone(), clock, Level::Warning, Redactor::new(["s3cr3t-value"])));
+    insta::assert_snapshot!(out.text(), @r"
+    12:00:01 MDL-005 warning: a/b: 401 for ***
+      | ::error::x�[31m
+    12:00:17 PLN-004 error: a/b: token *** refused
+    ");
+}
+
+#[test]
 fn json() {
     let out = Out::default();
     tell(&Json::new(out.clone(), clock, Redactor::new(["s3cr3t-value"])));

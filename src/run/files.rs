@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::base::atomic::{AtomicFile, Outlives};
+use crate::base::atomic::{AtomicFile, Outlives, WholeFile};
 use crate::base::cancel::Cancel;
 use crate::base::{hash, memory, space, units};
 use crate::checkpoint::Weights;
@@ -72,6 +72,14 @@ impl Written {
     /// The first file, which programs open.
     pub fn first(&self) -> &WrittenFile {
         &self.files[0]
+    }
+
+    /// The sha256 of the one file; a split output has none of its own.
+    pub fn sha256(&self) -> Option<&str> {
+        match &*self.files {
+            [file] => file.sha256.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -139,6 +147,29 @@ pub enum WriteError {
     Pass(#[from] PassError),
 }
 
+/// Outputs that are whole beside their final places. Dropped, they are removed, and what stood there before stays.
+#[derive(Debug)]
+pub struct Unnamed {
+    outputs: Vec<(Vec<WholeFile>, Written)>,
+}
+
+impl Unnamed {
+    /// Gives all files their final names.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`]; the files before the one that it names have their names already.
+    pub fn commit(self) -> Result<Vec<Written>, WriteError> {
+        let commit = |(files, written): (Vec<WholeFile>, Written)| {
+            for file in files {
+                let path = file.target().to_owned();
+                file.commit().map_err(|source| WriteError::Io { path, source })?;
+            }
+            Ok(written)
+        };
+        self.outputs.into_iter().map(commit).collect()
+    }
+}
+
 /// Writes the targets in one pass over the weights. The importance matrix is that of all of them.
 ///
 /// # Errors
@@ -152,14 +183,37 @@ pub fn write(
     cancel: &Cancel,
     observer: &dyn Observer,
 ) -> Result<(Vec<Written>, PassReport), WriteError> {
-    let Some(first) = targets.first() else { return Ok((Vec::new(), PassReport::default())) };
+    let (unnamed, report) = make(weights, blueprint, targets, imatrix, work, cancel, observer)?;
+    Ok((unnamed.commit()?, report))
+}
+
+/// As [`write`], but for the names: what stands in the targets' places stays until [`Unnamed::commit`].
+///
+/// # Errors
+/// [`WriteError`]; nothing is left of the targets then.
+pub fn make(
+    weights: &dyn Weights,
+    blueprint: &Blueprint,
+    targets: &[Target],
+    imatrix: Option<&Imatrix>,
+    work: &Work,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<(Unnamed, PassReport), WriteError> {
+    let Some(first) = targets.first() else {
+        return Ok((Unnamed { outputs: Vec::new() }, PassReport::default()));
+    };
     check_space(targets, observer)?;
     let held = imatrix.map_or(0, Imatrix::bytes);
     let options = fit(blueprint, targets, held, work, observer)?;
 
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        |source| WriteError::Io { path, source }
+    };
     let mut sinks = targets
         .iter()
-        .map(|t| FileSink::create(t.paths(), work).map_err(|source| io_error(&t.path, source)))
+        .map(|t| FileSink::create(t.paths(), work).map_err(io_error(&t.path)))
         .collect::<Result<Vec<_>, _>>()?;
     let outputs = targets
         .iter()
@@ -174,16 +228,16 @@ pub fn write(
         .collect();
     debug_assert!(targets.iter().all(|t| t.layout.recipes == first.layout.recipes));
     let report = pass::pass(weights, blueprint, outputs, imatrix, &options, cancel, observer)?;
-    let written = targets
+    let mut outputs = targets
         .iter()
         .zip(sinks)
-        .map(|(t, sink)| sink.finish().map_err(|source| io_error(&t.path, source)))
+        .map(|(t, sink)| sink.finish().map_err(io_error(&t.path)))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok((written, report))
-}
-
-fn io_error(path: &Path, source: io::Error) -> WriteError {
-    WriteError::Io { path: path.to_owned(), source }
+    // All of them are on their way to the disk by now.
+    for file in outputs.iter_mut().flat_map(|(files, _)| files) {
+        file.settle().map_err(io_error(file.target()))?;
+    }
+    Ok((Unnamed { outputs }, report))
 }
 
 fn check_space(targets: &[Target], observer: &dyn Observer) -> Result<(), WriteError> {
@@ -264,10 +318,12 @@ fn default_memory() -> u64 {
     memory::available().map_or(MOST, |free| (free / 4).min(MOST))
 }
 
-/// Files that are being written beside their final places, one after the other, hashed on the way.
+/// Files that are being written beside their final places, one after the other, hashed on the way. Each is opened with
+/// its first byte and closed with its last: a pass may write more of them than a process may hold open.
 struct FileSink {
-    done: Vec<(AtomicFile, WrittenFile)>,
-    file: AtomicFile,
+    done: Vec<WholeFile>,
+    written: Written,
+    file: Option<AtomicFile>,
     bytes: u64,
     hash: Option<Sha256>,
     outlives: Outlives,
@@ -276,46 +332,60 @@ struct FileSink {
 }
 
 impl FileSink {
+    /// The first file is opened at once: where nothing can be written, nothing is read.
     fn create(paths: Vec<PathBuf>, work: &Work) -> io::Result<Self> {
-        let mut paths = paths.into_iter();
-        let file = AtomicFile::create(paths.next().ok_or(io::ErrorKind::InvalidInput)?, work.outlives)?;
-        let hash = work.hash.then(Sha256::new);
-        Ok(FileSink { done: Vec::new(), file, bytes: 0, hash, outlives: work.outlives, paths })
+        let mut sink = FileSink {
+            done: Vec::with_capacity(paths.len()),
+            written: Written { files: Vec::with_capacity(paths.len()) },
+            file: None,
+            bytes: 0,
+            hash: work.hash.then(Sha256::new),
+            outlives: work.outlives,
+            paths: paths.into_iter(),
+        };
+        sink.open()?;
+        Ok(sink)
     }
 
-    /// Gives the files their final names.
-    fn finish(mut self) -> io::Result<Written> {
-        let last = self.about();
-        self.done.push((self.file, last));
-        let mut files = Vec::with_capacity(self.done.len());
-        for (file, about) in self.done {
-            file.commit()?;
-            files.push(about);
+    /// The file under way, or else the next one.
+    fn open(&mut self) -> io::Result<&mut AtomicFile> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => {
+                let path = self.paths.next().ok_or(io::ErrorKind::InvalidInput)?;
+                Ok(none.insert(AtomicFile::create(path, self.outlives)?))
+            }
         }
-        Ok(Written { files })
     }
 
-    /// What the file under way has become; the next one starts empty.
-    fn about(&mut self) -> WrittenFile {
+    /// The files, closed and on their way to the disk.
+    fn finish(mut self) -> io::Result<(Vec<WholeFile>, Written)> {
+        self.close()?;
+        Ok((self.done, self.written))
+    }
+
+    /// Ends the file under way.
+    fn close(&mut self) -> io::Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        // A disk that cannot keep up holds the pass back, not one thread more a file.
+        if let Some(before) = self.done.last_mut() {
+            before.settle()?;
+        }
         let hash = self.hash.as_mut().map(|h| hash::hex(&h.finalize_reset()));
-        WrittenFile {
-            path: self.file.target().to_owned(),
-            bytes: std::mem::take(&mut self.bytes),
-            sha256: hash,
-        }
+        let (path, bytes) = (file.target().to_owned(), std::mem::take(&mut self.bytes));
+        self.written.files.push(WrittenFile { path, bytes, sha256: hash });
+        self.done.push(file.close()?);
+        Ok(())
     }
 }
 
 impl Sink for FileSink {
     fn next_file(&mut self) -> io::Result<()> {
-        let next = AtomicFile::create(self.paths.next().ok_or(io::ErrorKind::InvalidInput)?, self.outlives)?;
-        let about = self.about();
-        self.done.push((std::mem::replace(&mut self.file, next), about));
-        Ok(())
+        self.close()
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        self.open()?.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
         if let Some(hash) = &mut self.hash {
             hash.update(bytes);

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::JobError;
-use super::files::{self, Target, Work};
+use super::files::{self, Target, Work, Written};
 use super::papers::{self, Papers};
 use super::prepare::{Planned, Prepared, Setting};
 use crate::base::atomic::Outlives;
@@ -20,6 +20,7 @@ use crate::event::{Code, Event, Observer};
 use crate::hub;
 use crate::plan::Decision;
 use crate::quantize::simd;
+use crate::quantize::split::is_of_split;
 
 /// What a job did.
 #[derive(Clone, Debug, Default)]
@@ -44,14 +45,8 @@ pub struct Kept {
 pub struct Made {
     /// The method's name.
     pub method: &'static str,
-    /// The file; the first of them where the output is split.
-    pub path: PathBuf,
-    /// How many files it has.
-    pub files: usize,
-    /// Bytes of all of them.
-    pub bytes: u64,
-    /// The (first) file's sha256 in hexadecimal digits.
-    pub sha256: String,
+    /// Its files, in order; more than one where it is split.
+    pub written: Written,
     /// Bits for each weight.
     pub bits_per_weight: f64,
     /// Signal to noise in decibels, where it was measured and something was lost.
@@ -122,9 +117,6 @@ pub fn execute(
     let outputs: Vec<&Planned> = prepared.outputs.iter().filter(|o| o.decision != Decision::Keep).collect();
     announce(&outputs, &name, observer);
     let fresh = !setting.output.exists();
-    for output in &outputs {
-        forget(output)?;
-    }
     let targets: Vec<Target> = outputs
         .iter()
         .map(|o| Target {
@@ -144,11 +136,16 @@ pub fn execute(
         task: name.clone(),
     };
     let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
-    let (written, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
+    let (unnamed, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
         let (Prepared { checkpoint, blueprint, .. }, imatrix) = (&prepared, prepared.imatrix.as_ref());
-        files::write(checkpoint, blueprint, &targets, imatrix, &work, cancel, observer)
+        files::make(checkpoint, blueprint, &targets, imatrix, &work, cancel, observer)
             .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
     })?;
+    // Nothing of an earlier run is touched before all files are whole.
+    for output in &outputs {
+        forget(output)?;
+    }
+    let written = unnamed.commit()?;
     let seconds = clock.steps.last().and_then(|s| s.seconds).unwrap_or_default();
     let throughput = units::throughput(pass.bytes_read, std::time::Duration::from_secs_f64(seconds));
     let text = format!(
@@ -179,8 +176,9 @@ pub fn execute(
         },
         steps: clock.steps,
     };
-    for (output, file) in outputs.iter().zip(&written) {
-        papers.write(&prepared, output, papers::record(output, file, &pass, seconds), &run)?;
+    for (output, file) in outputs.iter().zip(written) {
+        papers.write(&prepared, output, papers::record(output, &file, &pass, seconds), &run)?;
+        clear(output, &file)?;
         let snr = pass.file_loss(&output.layout.header).and_then(|l| l.snr_db());
         let text = format!(
             "`{}`{}: {}, {:.2} bits a weight{}",
@@ -190,7 +188,6 @@ pub fn execute(
             output.layout.bits_per_weight(),
             snr.map(|snr| format!(", SNR {snr:.1} dB")).unwrap_or_default()
         );
-        let sha256 = file.first().sha256.clone().unwrap_or_default();
         observer.event(
             Event::new(Code::MethodWritten, text)
                 .about(&*name)
@@ -198,15 +195,12 @@ pub fn execute(
                 .with("path", file.first().path.display().to_string())
                 .with("files", file.files.len())
                 .with("bytes", file.bytes())
-                .with("sha256", &*sha256)
+                .with("sha256", file.sha256())
                 .with("snr_db", snr),
         );
         report.made.push(Made {
             method: output.method.name,
-            path: file.first().path.clone(),
-            files: file.files.len(),
-            bytes: file.bytes(),
-            sha256,
+            written: file,
             bits_per_weight: output.layout.bits_per_weight(),
             snr_db: snr,
         });
@@ -270,6 +264,19 @@ fn remove_empty(outputs: &[&Planned], root: Option<&PathBuf>) {
         // One that is not empty, or never was there, is as it should be.
         let _ = fs::remove_dir(folder);
     }
+}
+
+/// Takes away the files that an earlier run left under this output's name and this one did not write: it was split
+/// then, or into another number of parts.
+fn clear(output: &Planned, written: &Written) -> Result<(), JobError> {
+    let io_error = |path: &Path, source| JobError::Io { path: path.to_owned(), source };
+    for entry in fs::read_dir(&output.folder).map_err(|e| io_error(&output.folder, e))? {
+        let path = entry.map_err(|e| io_error(&output.folder, e))?.path();
+        if is_of_split(&path, &output.whole_path()) && !written.files.iter().any(|f| f.path == path) {
+            fs::remove_file(&path).map_err(|e| io_error(&path, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Metadata of an earlier run must not vouch for a file that is about to change.

@@ -153,7 +153,7 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
     Output {
         file: planned.file_name(),
         size: written.bytes(),
-        sha256: written.first().sha256.clone().unwrap_or_default(),
+        sha256: written.sha256().map(str::to_owned),
         parts: if planned.parts.is_empty() { Vec::new() } else { written.files.iter().map(part).collect() },
         recipe: planned.recipe.clone(),
         bits_per_weight: planned.layout.bits_per_weight(),

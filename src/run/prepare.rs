@@ -164,7 +164,23 @@ pub fn prepare(
             Ok(planned)
         })
         .collect::<Result<Vec<_>, JobError>>()?;
-    Ok(Prepared { model: model.clone(), checkpoint, remote, blueprint, imatrix, source, outputs })
+    let prepared = Prepared { model: model.clone(), checkpoint, remote, blueprint, imatrix, source, outputs };
+    observer.event(planned(&prepared));
+    Ok(prepared)
+}
+
+/// What a job will make, to the byte.
+fn planned(prepared: &Prepared) -> Event {
+    let outputs = &prepared.outputs;
+    let sizes: Vec<String> =
+        outputs.iter().map(|o| format!("{} {} bytes", o.method.name, o.bytes())).collect();
+    let methods: Vec<&str> = outputs.iter().map(|o| o.method.name).collect();
+    Event::new(Code::JobPlanned, format!("planned: {}", sizes.join(", ")))
+        .about(&*prepared.model.name)
+        .with("methods", methods)
+        .with("bytes", outputs.iter().map(Planned::bytes).collect::<Vec<_>>())
+        .with("bytes_to_make", prepared.bytes_to_make())
+        .with("bytes_to_fetch", prepared.bytes_to_fetch())
 }
 
 fn open(
@@ -389,9 +405,12 @@ fn decision_on(planned: &Planned, source: &SourceFacts, force: bool) -> Decision
         .iter()
         .map(|path| std::fs::metadata(path).ok().map(|m| m.len()))
         .collect();
-    // Metadata may state a size, but only the layout's is right.
-    let size = sizes.map(|sizes| sizes.iter().sum());
-    let size = size.filter(|n| found.is_none() || *n == planned.bytes());
+    // Metadata may state a size, but only the layout's is right, of each file.
+    let right = |sizes: &Vec<u64>| match &*planned.parts {
+        [] => *sizes == [planned.bytes()],
+        parts => parts.iter().map(Part::file_bytes).eq(sizes.iter().copied()),
+    };
+    let size = sizes.filter(|sizes| found.is_none() || right(sizes)).map(|sizes| sizes.iter().sum());
     let wanted = Wanted {
         file: &planned.file_name(),
         recipe: &planned.recipe,

@@ -55,6 +55,7 @@ models:
     CLI-001 jamph-quantizer 0.1.0, # threads
     MDL-001 tiny: `tiny`: 20 tensors in 1 file, 3.08 MB
     CNV-001 tiny: 20 tensors and 32 metadata keys for LlamaForCausalLM
+    PLN-001 tiny: planned: Q8_0 2663968 bytes, Q4_K_M 2643488 bytes, Q2_K 2634144 bytes
     QTZ-001 tiny: one pass over the weights for Q8_0, Q4_K_M, Q2_K (#)
     QTZ-003 warning: tiny: tensors whose width does not fit took another type, such as Q5_0 in place of Q4_K at width 32: 12 in Q4_K_M, 12 in Q2_K
     QTZ-004 tiny: 3.08 MB of weights read once, 3 outputs in # s
