@@ -136,6 +136,8 @@ fn options(recipe: &Recipe) -> Vec<String> {
     if let Some(imatrix) = &recipe.imatrix {
         flags.push(format!("--imatrix {}", imatrix.file));
     }
+    flags.extend(recipe.include_weights.iter().map(|name| format!("--include-weights {name}")));
+    flags.extend(recipe.exclude_weights.iter().map(|name| format!("--exclude-weights {name}")));
     flags
         .extend(recipe.tensor_types.iter().map(|rule| format!("--tensor-type {}={}", rule.pattern, rule.ty)));
     flags.extend(recipe.output_tensor_type.iter().map(|ty| format!("--output-tensor-type {ty}")));

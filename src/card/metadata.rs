@@ -99,6 +99,12 @@ pub struct Recipe {
     /// The importance matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imatrix: Option<Imatrix>,
+    /// The matrix was used only for tensors whose name has one of these (`--include-weights`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include_weights: Vec<String>,
+    /// The matrix was not used for tensors whose name has one of these (`--exclude-weights`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_weights: Vec<String>,
     /// Types by pattern, the first match winning (`--tensor-type`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tensor_types: Vec<TensorTypeRule>,

@@ -254,6 +254,12 @@ pub(super) struct RecipeArgs {
     /// Importance matrix, as llama-imatrix writes it
     #[arg(long, value_name = "FILE")]
     pub(super) imatrix: Option<PathBuf>,
+    /// Use the importance matrix only for tensors whose name has this; may be given more than once
+    #[arg(long, value_name = "TEXT", requires = "imatrix", conflicts_with = "exclude_weights")]
+    pub(super) include_weights: Vec<String>,
+    /// Do not use the importance matrix for tensors whose name has this; may be given more than once
+    #[arg(long, value_name = "TEXT", requires = "imatrix")]
+    pub(super) exclude_weights: Vec<String>,
 }
 
 /// `quantize`.
@@ -266,12 +272,6 @@ pub(super) struct QuantizeArgs {
     /// Changes to the method.
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
-    /// Use the importance matrix only for tensors whose name has this; may be given more than once
-    #[arg(long, value_name = "TEXT", requires = "imatrix", conflicts_with = "exclude_weights")]
-    pub(super) include_weights: Vec<String>,
-    /// Do not use the importance matrix for tensors whose name has this; may be given more than once
-    #[arg(long, value_name = "TEXT", requires = "imatrix")]
-    pub(super) exclude_weights: Vec<String>,
     /// Split the output as the input is split
     #[arg(long)]
     pub(super) keep_split: bool,

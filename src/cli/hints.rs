@@ -99,6 +99,9 @@ impl Explain for ConvertError {
                 "convert this model with llama.cpp's convert_hf_to_gguf.py, then use `quantize` on the GGUF file".to_owned()
             }
             ConvertError::Json { .. } => "the file is damaged or incomplete; fetch it again".to_owned(),
+            ConvertError::Layers { .. } => {
+                "a shard is missing, or `num_hidden_layers` is not that of these weights; fetch the checkpoint again".to_owned()
+            }
             ConvertError::Quantized { .. } => "use the checkpoint that it was quantized from".to_owned(),
             _ => return None,
         })

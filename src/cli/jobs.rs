@@ -118,6 +118,11 @@ fn recipe_layer(args: &RecipeArgs) -> Result<config::Quantize, Failure> {
         leave_output_tensor: args.leave_output_tensor.then_some(true),
         output_tensor_type: args.output_tensor_type.as_deref().map(parse_type).transpose()?,
         token_embedding_type: args.token_embedding_type.as_deref().map(parse_type).transpose()?,
+        // Its rules are among the tensor types already.
+        tensor_type_file: None,
+        allow_requantize: args.allow_requantize.then_some(true),
+        include_weights: some(&args.include_weights),
+        exclude_weights: some(&args.exclude_weights),
         prune_layers: (!options.prune_layers.is_empty()).then_some(options.prune_layers),
         override_kv: (!kv.is_empty()).then_some(kv),
     })

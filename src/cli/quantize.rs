@@ -23,7 +23,8 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     let typed = Typed::read(&args.args)?;
     let imatrix = match &args.recipe.imatrix {
         Some(path) => {
-            let (include, exclude) = (args.include_weights.clone(), args.exclude_weights.clone());
+            let (include, exclude) =
+                (args.recipe.include_weights.clone(), args.recipe.exclude_weights.clone());
             Imatrix::open(path, &path.display().to_string(), &Selection { include, exclude })?
         }
         None => None,
@@ -132,9 +133,7 @@ pub(super) fn options(args: &RecipeArgs) -> Result<Options, Failure> {
                 anyhow::Error::new(e).context(format!("cannot read `{}`", path.display())),
             )
         })?;
-        for item in text.split_whitespace() {
-            tensor_types.push(TensorType::parse(item)?);
-        }
+        tensor_types.extend(TensorType::parse_list(&text)?);
     }
     Ok(Options {
         pure: args.pure,

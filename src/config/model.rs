@@ -132,6 +132,14 @@ layered! {
         output_tensor_type: GgmlType,
         /// Type of the token embeddings.
         token_embedding_type: GgmlType,
+        /// File with types by tensor name, which stand behind the model's own.
+        tensor_type_file: PathBuf,
+        /// Tensors that the conversion quantized are quantized again.
+        allow_requantize: bool,
+        /// The importance matrix is used only for tensors whose name has one of these.
+        include_weights: Vec<String>,
+        /// The importance matrix is not used for tensors whose name has one of these.
+        exclude_weights: Vec<String>,
         /// Layers to leave out, in order, each once.
         prune_layers: Vec<u32>,
         /// Metadata to set, in the order of the file.

@@ -93,6 +93,14 @@ section! {
         output_tensor_type: TensorTypeName,
         /// Type of the token embeddings.
         token_embedding_type: TensorTypeName,
+        /// File with a type for tensors by name, one `pattern=type` a line; they stand behind those of `tensor_types`.
+        tensor_type_file: FilePath,
+        /// Quantize tensors again that the conversion quantized (`outtype: q8_0`).
+        allow_requantize: bool,
+        /// Use the importance matrix only for tensors whose name has one of these.
+        include_weights: List<String>,
+        /// Do not use the importance matrix for tensors whose name has one of these.
+        exclude_weights: List<String>,
         /// Numbers of the layers to leave out.
         prune_layers: List<u32>,
         /// Metadata to set in the outputs, by key.

@@ -224,6 +224,12 @@ impl Resolve<'_> {
                     .hint("the output tensor either stays as it is or gets a type"),
             );
         }
+        if quantize.include_weights.is_some() && quantize.exclude_weights.is_some() {
+            self.report(
+                Problem::new(place, "`include_weights` and `exclude_weights` contradict each other")
+                    .hint("the matrix is used for some tensors only, or for all but some"),
+            );
+        }
         if let (Some(license), Some(name)) = (&metadata.license, &metadata.license_name)
             && license != "other"
         {
@@ -262,6 +268,10 @@ impl Resolve<'_> {
                 leave_output_tensor: plain(quantize.leave_output_tensor),
                 output_tensor_type: quantize.output_tensor_type.map(|ty| ty.value.0),
                 token_embedding_type: quantize.token_embedding_type.map(|ty| ty.value.0),
+                tensor_type_file: quantize.tensor_type_file.map(|path| self.path(path.value.0)),
+                allow_requantize: plain(quantize.allow_requantize),
+                include_weights: items(quantize.include_weights),
+                exclude_weights: items(quantize.exclude_weights),
                 prune_layers: items(quantize.prune_layers).map(|mut layers| {
                     layers.sort_unstable();
                     layers.dedup();

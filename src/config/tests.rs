@@ -1,5 +1,7 @@
 //! What is read from a models.yaml, and what is said about wrong ones.
 
+use std::path::Path;
+
 use super::*;
 
 const VOCABULARY: Vocabulary<'static> = Vocabulary {
@@ -173,6 +175,9 @@ models:
       pure: true
       prune_layers: [3, 1, 3]
       output_tensor_type: q6_k
+      tensor_type_file: types.txt
+      allow_requantize: true
+      exclude_weights: [ffn_down, blk.0]
       override_kv: { tokenizer.ggml.add_bos_token: false, x.y: 7, x.z: 0.5, general.name: Tiny }
 ",
     );
@@ -183,6 +188,9 @@ models:
     let quantize = &model.quantize;
     assert_eq!((quantize.pure, quantize.prune_layers.as_deref()), (Some(true), Some(&[1, 3][..])));
     assert_eq!(quantize.output_tensor_type, Some(crate::gguf::GgmlType::Q6_K));
+    assert_eq!(quantize.tensor_type_file.as_deref(), Some(Path::new("/base/types.txt")));
+    assert_eq!((quantize.allow_requantize, &quantize.include_weights), (Some(true), &None));
+    assert_eq!(quantize.exclude_weights.as_deref().unwrap(), ["ffn_down", "blk.0"]);
     let pairs = quantize.override_kv.as_deref().unwrap();
     assert_eq!(pairs[0], ("tokenizer.ggml.add_bos_token".to_owned(), KvValue::Bool(false)));
     assert_eq!(pairs[1].1, KvValue::Integer(7));
@@ -474,6 +482,11 @@ fn settings() {
         "quantize: { leave_output_tensor: true, output_tensor_type: Q6_K }",
         &["4:10: `leave_output_tensor` and `output_tensor_type` contradict each other; \
          the output tensor either stays as it is or gets a type"],
+    );
+    check_defaults(
+        "quantize: { include_weights: [a], exclude_weights: [b] }",
+        &["4:10: `include_weights` and `exclude_weights` contradict each other; \
+         the matrix is used for some tensors only, or for all but some"],
     );
     check_defaults(
         "quantize: { override_kv: { a: [1] } }",

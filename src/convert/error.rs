@@ -39,6 +39,8 @@ pub enum ConvertError {
     Tokenizer(#[from] TokenizerError),
     #[error("tensor `{name}` has no place in the architecture `{architecture}`")]
     Unmapped { name: String, architecture: String },
+    #[error("`config.json` states {layers} layers, but there is no tensor of layer {missing}")]
+    Layers { layers: u32, missing: u32 },
     #[error("tensor `{name}` belongs to an expert, which is not supported yet for `{architecture}`")]
     Expert { name: String, architecture: String },
     #[error("tensors `{first}` and `{second}` would both become `{name}`")]

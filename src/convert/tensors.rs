@@ -1,6 +1,6 @@
 //! The recipe of each output tensor: its place, its shape, its type, the rows it is made of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::config::Config;
 use super::parameters::head_width;
@@ -62,6 +62,7 @@ pub(super) fn recipes(
         });
     }
     let mut made: HashMap<String, String> = HashMap::new();
+    let mut seen = HashSet::new();
     for Source { mut name, tensor } in sources(checkpoint, family) {
         if arch::is_computed(&name) {
             let text = format!("tensor `{name}` is left out: a runtime computes it");
@@ -80,13 +81,18 @@ pub(super) fn recipes(
                 E::Unmapped { name, architecture }
             });
         };
+        seen.extend(place.layer);
         let recipe = recipe(&name, tensor, &place, h, family, &dimensions, out_type)?;
         if let Some(first) = made.insert(recipe.name.clone(), tensor.entry.name.clone()) {
             return Err(E::Collision { name: recipe.name, first, second: tensor.entry.name.clone() });
         }
         recipes.push(recipe);
     }
-    Ok(recipes)
+    // The reference does not look, and llama.cpp would refuse the file.
+    match (0..layers).find(|layer| !seen.contains(layer)) {
+        Some(missing) => Err(E::Layers { layers, missing }),
+        None => Ok(recipes),
+    }
 }
 
 /// The text model's tensors in the order in which the reference reads them: shard by shard, and by name in each.

@@ -126,6 +126,14 @@ impl TensorType {
         }
     }
 
+    /// Reads the text of a `--tensor-type-file`: `pattern=type`, divided by white space.
+    ///
+    /// # Errors
+    /// The first of [`TensorType::parse`].
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, OptionError> {
+        text.split_whitespace().map(Self::parse).collect()
+    }
+
     /// The pattern, in lower case.
     pub fn pattern(&self) -> &str {
         &self.pattern

@@ -17,7 +17,9 @@ use crate::hub::{self, HubOptions};
 use crate::plan::{Decision, Why, decide};
 use crate::quantize::imatrix::Selection;
 use crate::quantize::split::{Part, split};
-use crate::quantize::{Coverage, Imatrix, ImatrixError, ImatrixOrigin, Layout, Method, Options, layout};
+use crate::quantize::{
+    Coverage, Imatrix, ImatrixError, ImatrixOrigin, Layout, Method, Options, TensorType, layout,
+};
 
 /// The llama.cpp whose bytes the outputs have.
 pub const REFERENCE: &str = "llama.cpp 0c1e57098 (llama-cpp-python 0.3.36)";
@@ -247,7 +249,9 @@ fn convert_options(model: &Model, checkpoint: &Checkpoint) -> ConvertOptions {
 /// The importance matrix, and the sha256 of its file.
 fn imatrix(model: &Model, cancel: &Cancel) -> Result<(Option<Imatrix>, Option<String>), JobError> {
     let Some(config::Imatrix::File { path, given }) = &model.imatrix else { return Ok((None, None)) };
-    let imatrix = Imatrix::open(path, given, &Selection::default())?;
+    let include = model.quantize.include_weights.clone().unwrap_or_default();
+    let exclude = model.quantize.exclude_weights.clone().unwrap_or_default();
+    let imatrix = Imatrix::open(path, given, &Selection { include, exclude })?;
     let sha256 =
         hash::sha256_file(path, cancel).map_err(|source| ImatrixError::Io { path: path.clone(), source })?;
     Ok((imatrix, Some(sha256)))
@@ -255,11 +259,16 @@ fn imatrix(model: &Model, cancel: &Cancel) -> Result<(Option<Imatrix>, Option<St
 
 fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Options, JobError> {
     let q = &model.quantize;
-    let tensor_types = model
+    let mut tensor_types = model
         .tensor_types
         .iter()
-        .map(|t| crate::quantize::TensorType::new(&t.pattern, t.ty))
-        .collect::<Result<_, _>>()?;
+        .map(|t| TensorType::new(&t.pattern, t.ty))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = &q.tensor_type_file {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| JobError::Io { path: path.clone(), source })?;
+        tensor_types.extend(TensorType::parse_list(&text)?);
+    }
     let override_kv = q
         .override_kv
         .iter()
@@ -282,7 +291,7 @@ fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Options, JobError
         tensor_types,
         prune_layers: q.prune_layers.clone().unwrap_or_default(),
         override_kv,
-        allow_requantize: false,
+        allow_requantize: q.allow_requantize.unwrap_or(false),
         keep_split: false,
         imatrix: imatrix.map(|i| i.origin.clone()),
     })
@@ -303,16 +312,19 @@ fn recipe(
         chunks: origin.chunks,
         entries: Some(origin.entries),
     };
-    let rule = |t: &crate::quantize::TensorType| metadata::TensorTypeRule {
-        pattern: t.pattern().to_owned(),
-        ty: t.ty.to_string(),
-    };
+    // Without a matrix there is nothing to choose.
+    let weights =
+        |names: &Option<Vec<String>>| options.imatrix.as_ref().and(names.clone()).unwrap_or_default();
+    let rule =
+        |t: &TensorType| metadata::TensorTypeRule { pattern: t.pattern().to_owned(), ty: t.ty.to_string() };
     Recipe {
         method: method.name.to_owned(),
         out_type: format!("{:?}", blueprint.out_type),
         model_name: model.convert.model_name.clone(),
         pre_tokenizer: model.convert.pre_tokenizer.clone(),
         imatrix: options.imatrix.as_ref().map(imatrix),
+        include_weights: weights(&model.quantize.include_weights),
+        exclude_weights: weights(&model.quantize.exclude_weights),
         tensor_types: options.tensor_types.iter().map(rule).collect(),
         output_tensor_type: options.output_tensor_type.map(|t| t.to_string()),
         token_embedding_type: options.token_embedding_type.map(|t| t.to_string()),

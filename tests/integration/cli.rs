@@ -218,6 +218,14 @@ fn bad_checkpoints_fail_with_a_hint_and_leave_nothing() {
   | hint: the checkpoint is damaged or its training diverged; quantizing it would give garbage",
     );
     check_bad(
+        |s| {
+            let config = s.text("bad/config.json").replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4");
+            s.write("bad/config.json", config);
+        },
+        "`config.json` states 4 layers, but there is no tensor of layer 2
+  | hint: a shard is missing, or `num_hidden_layers` is not that of these weights; fetch the checkpoint again",
+    );
+    check_bad(
         remove("bad/tokenizer.json"),
         "there is no `tokenizer.json`
   | hint: a checkpoint has its tokenizer beside its weights: `tokenizer.json`, or `vocab.json` and `merges.txt`",
@@ -307,6 +315,116 @@ fn an_output_that_cannot_be_written_says_where() {
         .stderr("of memory where 1.00 kB are allowed");
     assert_eq!(sandbox.text("file"), "");
     assert!(!sandbox.path("output").exists());
+}
+
+/// An importance matrix in the older form: for each tensor its name and the values of a row.
+fn matrix(tensors: &[(&str, usize)]) -> Vec<u8> {
+    let int = |n: usize| (n as i32).to_le_bytes().to_vec();
+    let mut bytes = int(tensors.len());
+    for (name, row) in tensors {
+        bytes.extend([int(name.len()), name.as_bytes().to_vec(), int(1), int(*row)].concat());
+        bytes.extend((0..*row).flat_map(|i| (1.0 + (i % 7) as f32).to_le_bytes()));
+    }
+    bytes
+}
+
+#[test]
+fn options_mean_the_same_wherever_they_stand() {
+    let sandbox = Sandbox::with_tiny();
+    sandbox.write(
+        "m.dat",
+        matrix(&[("blk.0.ffn_up.weight", 32), ("blk.1.ffn_up.weight", 32), ("blk.1.attn_q.weight", 32)]),
+    );
+    sandbox.write("types.txt", "ffn_down=q5_1\nattn_v=q8_0\n");
+    let flags = "--imatrix m.dat --tensor-type attn_k=q4_1 --tensor-type-file types.txt --prune-layers 0 \
+                 --output-tensor-type q6_k --token-embedding-type q5_0 --override-kv general.name=str:Other";
+    let keys = "imatrix: { file: m.dat }, tensor_types: [{ match: attn_k, type: q4_1 }]";
+    let quantize = "tensor_type_file: types.txt, prune_layers: [0], output_tensor_type: q6_k, \
+                    token_embedding_type: q5_0, override_kv: { general.name: Other }";
+    sandbox.run("convert tiny --outfile tiny.gguf").code(0);
+    let mut made = Vec::new();
+    for (flag, key) in [
+        ("", ""),
+        ("--include-weights attn --include-weights blk.0", ", include_weights: [attn, blk.0]"),
+        ("--exclude-weights ffn_up", ", exclude_weights: [ffn_up]"),
+    ] {
+        sandbox.run(&format!("quantize tiny.gguf step.gguf Q4_0 {flags} {flag}")).code(0);
+        sandbox.run(&format!("process tiny --methods Q4_0 --skip-upload {flags} {flag}")).code(0);
+        let step = sandbox.read("step.gguf");
+        assert!(step == sandbox.read("output/tiny-q4_0/tiny-q4_0.gguf"), "process {flag}");
+        let yaml = format!(
+            "version: 1\nmodels: [{{ source: ./tiny, methods: [Q4_0], {keys}, quantize: {{ {quantize}{key} }} }}]\n"
+        );
+        sandbox.write("models.yaml", yaml);
+        // The same recipe, so nothing is left to do.
+        sandbox.run("plan").code(0).stdout("everything is up to date");
+        sandbox.run("run --skip-upload --output again").code(0);
+        assert!(step == sandbox.read("again/tiny-q4_0/tiny-q4_0.gguf"), "models.yaml{key}");
+        made.push(step);
+    }
+    assert!(made[0] != made[1] && made[1] != made[2] && made[0] != made[2]);
+
+    // A conversion to Q8_0 is quantized again only if that is meant.
+    let yaml =
+        "version: 1\nmodels: [{ source: ./tiny, name: a, methods: [Q4_0], convert: { outtype: q8_0 } }]\n";
+    sandbox.write("models.yaml", yaml);
+    sandbox.run("plan").code(3).stderr("--allow-requantize");
+    sandbox.write("models.yaml", yaml.replace(" }]", ", quantize: { allow_requantize: true } }]"));
+    sandbox.run("plan").code(0).stdout("make: new");
+}
+
+#[test]
+fn a_rerun_that_is_refused_or_fails_keeps_what_is_there() {
+    let sandbox = Sandbox::with_tiny();
+    sandbox.run("process tiny --methods Q8_0,F16 --skip-upload").code(0);
+    let before: Vec<_> = sandbox.tree("output").iter().map(|f| (f.clone(), sandbox.read(f))).collect();
+    let unchanged = || {
+        let now: Vec<_> = sandbox.tree("output").iter().map(|f| (f.clone(), sandbox.read(f))).collect();
+        assert!(now == before, "{:?}", sandbox.tree("output"));
+    };
+    sandbox.run("process tiny --methods Q8_0,F16 --pure --memory 1kB").code(1).stderr("of memory where");
+    unchanged();
+    // Found in the midst of the pass.
+    poison(&sandbox.path("tiny/model.safetensors"), "model.layers.1.mlp.up_proj.weight");
+    sandbox.run("process tiny --methods Q8_0,F16").code(3).stderr("NaN or infinite");
+    unchanged();
+}
+
+#[test]
+fn files_of_another_split_go_once_the_new_ones_are_there() {
+    let sandbox = Sandbox::with_tiny();
+    let ggufs = || -> Vec<String> {
+        let tree = sandbox.tree("output/tiny-q8_0");
+        tree.iter().filter_map(|f| Some(f.strip_suffix(".gguf")?.rsplit_once('/')?.1.to_owned())).collect()
+    };
+    let process =
+        |flags: &str| sandbox.run(&format!("process tiny --methods Q8_0 --skip-upload --json{flags}"));
+    process("").code(0);
+    assert_eq!(ggufs(), ["tiny-q8_0"]);
+    let made = process(" --split-max-tensors 8").code(0).result()["jobs"][0]["made"][0].clone();
+    assert_eq!(ggufs(), ["tiny-q8_0-00001-of-00003", "tiny-q8_0-00002-of-00003", "tiny-q8_0-00003-of-00003"]);
+    // Each file has its own size and hash; the whole has none.
+    let written = made["files"].as_array().unwrap();
+    assert_eq!((written.len(), &made["sha256"]), (3, &json!(null)));
+    for file in written {
+        let bytes = sandbox.read(file["path"].as_str().unwrap());
+        assert_eq!(
+            (file["bytes"].as_u64().unwrap(), &file["sha256"]),
+            (bytes.len() as u64, &json!(hash::sha256(&bytes)))
+        );
+    }
+    let metadata = sandbox.read("output/tiny-q8_0/quantization_metadata.json");
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
+    let output = &metadata["outputs"][0];
+    assert_eq!((output["parts"].as_array().unwrap().len(), output.get("sha256")), (3, None));
+    assert_eq!(output["parts"][2]["sha256"], written[2]["sha256"]);
+
+    sandbox.write("output/tiny-q8_0/mine.gguf", "not of this program");
+    process(" --split-max-tensors 8").code(0).stdout("up to date");
+    process(" --split-max-tensors 16").code(0);
+    assert_eq!(ggufs(), ["mine", "tiny-q8_0-00001-of-00002", "tiny-q8_0-00002-of-00002"]);
+    process("").code(0);
+    assert_eq!(ggufs(), ["mine", "tiny-q8_0"]);
 }
 
 #[test]
