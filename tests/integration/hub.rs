@@ -93,6 +93,7 @@ impl Case {
     fn new(repo: Repo) -> Self {
         let hub = Hub::start();
         hub.add("o/m-0.5B", repo);
+        hub.refer("o/m-0.5B", "refs/pr/1");
         let cache = tempfile::tempdir().unwrap();
         let mut options = HubOptions::new(hub.endpoint(), cache.path());
         options.span = SPAN;
