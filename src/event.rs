@@ -73,6 +73,19 @@ codes! {
     ImatrixGaps = "QTZ-006", Warning, "The importance matrix has nothing for tensors or experts that it should have.";
     CardWritten = "MCD-001", Info, "The model card, log and metadata of an output were written.";
     CardNotice = "MCD-002", Warning, "The source's card lacks something, or something in it could not be used.";
+    RightsChecked = "HUF-001", Info, "The token may write to the repository, or may create it.";
+    UploadRetried = "HUF-002", Warning, "A request of an upload failed and is tried again.";
+    RepositoryCreated = "HUF-003", Info, "A repository was created.";
+    CardRemarks = "HUF-004", Warning, "The Hub has remarks about a card, and takes it.";
+    FileThere = "HUF-005", Detail, "The repository has a file already; it is not sent.";
+    CommitDoubted = "HUF-006", Warning, "It was not clear whether a commit happened; the repository was looked at.";
+    CommitRebased = "HUF-007", Info, "Somebody else committed other files meanwhile; the commit goes on top of theirs.";
+    Published = "HUF-008", Info, "A model's files are in its repository, in one commit.";
+    NothingNew = "HUF-009", Info, "The repository has all of it already; there was nothing to commit.";
+    PublicationVerified = "HUF-010", Info, "What the repository shows was compared with what was published.";
+    TagTaken = "HUF-011", Warning, "A tag of llama.cpp's `-hf repository:TAG` gives another file than the one of its name.";
+    IdentityExchanged = "HUF-012", Detail, "The workflow's identity was exchanged for a token of the Hub.";
+    IdentityRefused = "HUF-013", Warning, "The workflow's identity got no token; the one that was given is used.";
 }
 
 /// Something that happened.

@@ -40,7 +40,7 @@ impl Explain for NoSuchModel {
 impl Explain for HubError {
     fn kind(&self) -> Kind {
         match self {
-            HubError::Cancelled { .. } => Kind::Interrupted,
+            HubError::Cancelled { .. } | HubError::Unpublished { .. } => Kind::Interrupted,
             e if e.is_about_credentials() => Kind::Credentials,
             HubError::RepoNotFound { .. }
             | HubError::RevisionNotFound { .. }
@@ -55,6 +55,12 @@ impl Explain for HubError {
             | HubError::Index { .. }
             | HubError::Header { .. }
             | HubError::Offline { .. }
+            | HubError::NotOffline { .. }
+            | HubError::Public { .. }
+            | HubError::CardRefused { .. }
+            | HubError::Ignored { .. }
+            | HubError::Twice { .. }
+            | HubError::Altered { .. }
             | HubError::Endpoint { .. } => Kind::Input,
             _ => Kind::Internal,
         }

@@ -5,16 +5,22 @@
 //! be short-lived, and what is not kept cannot leak. Nothing else in the program reads the environment.
 
 use std::ffi::OsString;
+use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::base::token::{Token, TokenError};
 use crate::base::units;
+use crate::hub::{TokenSource, Workflow};
 
 /// The public Hub.
 const HUB: &str = "https://huggingface.co";
 /// Where a token may be, in the order in which they are tried.
 const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGINGFACE_TOKEN"];
+/// Where the file with the token of `hf auth login` is, if not at its usual place.
+const TOKEN_FILE: &str = "HF_TOKEN_PATH";
+/// Where a job of GitHub Actions asks for its identity, and the secret for that.
+const IDENTITY: [&str; 2] = ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"];
 
 /// How a variable is looked up.
 pub type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
@@ -116,6 +122,16 @@ pub enum SettingError {
         /// What is wrong with it.
         source: TokenError,
     },
+    /// The file with the token cannot be read.
+    #[error("`{name}` names `{path}`, which cannot be read: {kind}")]
+    TokenFile {
+        /// The variable.
+        name: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        kind: std::io::ErrorKind,
+    },
     /// Not UTF-8. The value is not shown.
     #[error("`{name}` is not UTF-8")]
     Encoding {
@@ -181,19 +197,55 @@ impl Settings {
         })
     }
 
-    /// The token, as the environment has it now.
+    /// The token, as the environment has it now; else that of the file which `hf auth login` wrote.
     ///
     /// # Errors
-    /// What is set is no token.
+    /// What is set is no token, or names a file that cannot be read.
     pub fn token(&self) -> Result<Option<Token>, SettingError> {
         for name in TOKENS {
-            let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else {
-                continue;
-            };
-            let text = value.to_str().ok_or(SettingError::Encoding { name })?;
-            return Token::new(text).map(Some).map_err(|source| SettingError::Token { name, source });
+            if let Some(token) = self.secret(name)? {
+                return Ok(Some(token));
+            }
         }
-        Ok(None)
+        self.token_of_file()
+    }
+
+    fn secret(&self, name: &'static str) -> Result<Option<Token>, SettingError> {
+        let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let text = value.to_str().ok_or(SettingError::Encoding { name })?;
+        Token::new(text).map(Some).map_err(|source| SettingError::Token { name, source })
+    }
+
+    fn token_of_file(&self) -> Result<Option<Token>, SettingError> {
+        let name = TOKEN_FILE;
+        let named = (self.lookup)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(path) = named {
+            return match fs::read_to_string(&path) {
+                Ok(text) => {
+                    Token::new(&text).map(Some).map_err(|source| SettingError::Token { name, source })
+                }
+                Err(error) => Err(SettingError::TokenFile { name, path, kind: error.kind() }),
+            };
+        }
+        // Nobody asked for the usual file: what cannot be read, or is no token, is none.
+        let text = self.hub_home.as_ref().and_then(|home| fs::read_to_string(home.join("token")).ok());
+        Ok(text.and_then(|text| Token::new(&text).ok()))
+    }
+
+    /// Where a token for an upload comes from, as the environment has it now.
+    ///
+    /// # Errors
+    /// As [`Settings::token`].
+    pub fn token_source(&self) -> Result<TokenSource, SettingError> {
+        let [url, secret] = IDENTITY;
+        let workflow = match ((self.lookup)(url).filter(|url| !url.is_empty()), self.secret(secret)?) {
+            (Some(address), Some(token)) => {
+                let address = address.into_string().map_err(|_| SettingError::Encoding { name: url })?;
+                Some(Workflow { url: address, token })
+            }
+            _ => None,
+        };
+        Ok(TokenSource { workflow, given: self.token()? })
     }
 }
 
@@ -385,6 +437,46 @@ mod tests {
         let error = settings.token().unwrap_err();
         assert_eq!(error.to_string(), "`HUGGINGFACE_TOKEN` holds no token");
         assert!(!format!("{settings:?} {error:?}").contains("hf_"));
+    }
+
+    #[test]
+    fn the_token_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("token"), "hf_home\n").unwrap();
+        fs::write(at("other"), "hf_named\n").unwrap();
+        fs::write(at("two"), "hf_a hf_b").unwrap();
+        let read = |variables: &[(&'static str, OsString)]| {
+            let variables = variables.to_vec();
+            let value =
+                move |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, v)| v.clone());
+            Settings::new(Box::new(value)).unwrap().token()
+        };
+        let home = ("HF_HOME", folder.path().as_os_str().to_owned());
+        let named = |name: &str| ("HF_TOKEN_PATH", at(name).into_os_string());
+        let check = |variables: &[(&'static str, OsString)], token: &str| {
+            assert_eq!(read(variables).unwrap().unwrap().reveal(), token);
+        };
+        check(std::slice::from_ref(&home), "hf_home");
+        check(&[home.clone(), named("other")], "hf_named");
+        check(&[home.clone(), named("other"), ("HF_TOKEN", "hf_set".into())], "hf_set");
+        assert_eq!(read(&[("HF_HOME", at("nowhere").into())]), Ok(None));
+        assert!(matches!(read(&[named("nowhere")]), Err(SettingError::TokenFile { .. })));
+        let error = read(&[home, named("two")]).unwrap_err();
+        assert_eq!(error.to_string(), "`HF_TOKEN_PATH` holds no token");
+        fs::write(at("token"), "hf_a hf_b").unwrap();
+        assert_eq!(read(&[("HF_HOME", folder.path().into())]), Ok(None));
+    }
+
+    #[test]
+    fn a_workflow_has_an_identity_where_both_variables_are_set() {
+        const URL: (&str, &str) = ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://github.example/id?x=1");
+        const SECRET: (&str, &str) = ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "abc.def.ghi");
+        let source = read(&[URL, SECRET, ("HF_TOKEN", "hf_a")]).unwrap().token_source().unwrap();
+        let workflow = source.workflow.clone().unwrap();
+        assert_eq!((workflow.url.as_str(), workflow.token.reveal()), (URL.1, SECRET.1));
+        assert!(!format!("{source:?}").contains("abc") && source.given.is_some());
+        assert_eq!(read(&[URL]).unwrap().token_source().unwrap(), TokenSource::default());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::client::{Client, Subject, shown};
+use super::address::shown;
+use super::client::{Client, Subject};
 use super::error::HubError;
 use super::select::RemoteFile;
 use super::wire;

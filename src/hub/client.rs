@@ -7,15 +7,19 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+};
+use reqwest::{Body, Method, Request, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::HubOptions;
-use super::error::HubError;
+use super::address::{is_loopback, parse_endpoint, shown};
+use super::error::{Access, HubError};
 use super::retry::{Again, Failure, Retry, Tries};
+use super::status::Refusal;
 use super::wire;
 use crate::base::repo_id::RepoId;
 use crate::event::{Code, Event, Observer};
@@ -30,8 +34,10 @@ pub(super) struct Client<'a> {
     http: reqwest::Client,
     endpoint: Url,
     authorization: Option<HeaderValue>,
-    retry: &'a Retry,
-    observer: &'a dyn Observer,
+    /// What the requests are for.
+    access: Access,
+    pub(super) retry: &'a Retry,
+    pub(super) observer: &'a dyn Observer,
     /// Until when the Hub asked for silence.
     quiet: Mutex<Option<Instant>>,
 }
@@ -42,6 +48,29 @@ pub(super) struct Subject<'a> {
     pub(super) repo: &'a RepoId,
     pub(super) revision: &'a str,
     pub(super) path: Option<&'a str>,
+}
+
+/// A request, but for the token.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Body>,
+    /// Statuses besides success that are answers, too.
+    pub(super) also: &'static [u16],
+    /// How long the answer may take to begin, if longer than a stall.
+    pub(super) patience: Option<Duration>,
+}
+
+/// A short answer, whole.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// Where it came from, after redirects.
+    pub(super) url: Url,
+    pub(super) body: Vec<u8>,
 }
 
 /// A successful answer.
@@ -84,10 +113,17 @@ impl<'a> Client<'a> {
             http: builder.build().map_err(HubError::Connections)?,
             endpoint,
             authorization,
+            access: Access::Read,
             retry: &options.retry,
             observer,
             quiet: Mutex::new(None),
         })
+    }
+
+    /// Errors and events speak of writing.
+    pub(super) fn for_writing(mut self) -> Self {
+        self.access = Access::Write;
+        self
     }
 
     /// An address below the endpoint; each piece is one segment, whatever it holds.
@@ -110,40 +146,51 @@ impl<'a> Client<'a> {
         self.authorization.is_some()
     }
 
-    /// One try: the request, and those that it is redirected to.
+    /// One try of reading an address, or a range of it.
     pub(super) async fn get(
         &self,
         subject: Subject<'_>,
-        mut url: Url,
+        url: Url,
         range: Option<&Range<u64>>,
         if_range: Option<&str>,
     ) -> Result<Answer, Failure> {
+        let mut call = Call::get(url);
+        call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(range) = range {
+            let value = format!("bytes={}-{}", range.start, range.end - 1);
+            call.headers.insert(RANGE, value.parse().expect("digits make a header"));
+        }
+        if let Some(tag) = if_range.and_then(|tag| tag.parse().ok()) {
+            call.headers.insert(IF_RANGE, tag);
+        }
+        self.send(subject, call).await
+    }
+
+    /// One try: the request, and those that it is redirected to. What has a body is redirected within the Hub only.
+    pub(super) async fn send(&self, subject: Subject<'_>, call: Call) -> Result<Answer, Failure> {
+        let patience = call.patience.unwrap_or(self.retry.stall);
+        let mut request = Request::new(call.method, call.url);
+        *request.headers_mut() = call.headers;
+        *request.body_mut() = call.body;
         let mut linked = Linked::default();
         for _ in 0..=REDIRECTS {
+            let url = request.url().clone();
             let at_hub = self.is_hub(&url);
             if at_hub {
                 self.keep_quiet().await;
             }
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            if let Some(range) = range {
-                let value = format!("bytes={}-{}", range.start, range.end - 1);
-                headers.insert(RANGE, value.parse().expect("digits make a header"));
-            }
-            if let Some(tag) = if_range.and_then(|tag| tag.parse().ok()) {
-                headers.insert(IF_RANGE, tag);
-            }
+            request.headers_mut().remove(AUTHORIZATION);
             if let Some(authorization) = self.authorization.as_ref().filter(|_| at_hub) {
-                headers.insert(AUTHORIZATION, authorization.clone());
+                request.headers_mut().insert(AUTHORIZATION, authorization.clone());
             }
-            let sent = timeout(self.retry.stall, self.http.get(url.clone()).headers(headers).send());
-            let response = match sent.await {
-                Err(_) => return Err(Failure::soon(self.stalled(&url))),
+            let next = request.try_clone();
+            let response = match timeout(patience, self.http.execute(request)).await {
+                Err(_) => return Err(Failure::soon(stalled(&url, patience))),
                 Ok(Err(e)) => return Err(broken(&url, e)),
                 Ok(Ok(response)) => response,
             };
             let status = response.status();
-            if status.is_success() {
+            if status.is_success() || call.also.contains(&status.as_u16()) {
                 return Ok(Answer { response, url, linked });
             }
             if !is_redirect(status) {
@@ -156,7 +203,7 @@ impl<'a> Client<'a> {
                 linked = Linked { size: size.or(linked.size), sha256: sha256.or(linked.sha256) };
             }
             let target = wire::text(headers, LOCATION.as_str()).and_then(|to| url.join(to).ok());
-            url = match target {
+            let to = match target {
                 None => return Err(self.protocol(&url, "it redirects without an address")),
                 Some(to) if !matches!(to.scheme(), "http" | "https") => {
                     return Err(self.protocol(&url, "it redirects to something that is not HTTP"));
@@ -166,8 +213,17 @@ impl<'a> Client<'a> {
                 }
                 Some(to) => to,
             };
+            request = match next {
+                // Only these two keep method and body (RFC 9110, section 15.4).
+                Some(next) if next.method() == Method::GET || matches!(status.as_u16(), 307 | 308) => next,
+                _ => return Err(self.protocol(&url, "it redirects what cannot be sent elsewhere")),
+            };
+            if request.body().is_some() && !self.is_hub(&to) {
+                return Err(self.protocol(&url, "it redirects a body to another origin"));
+            }
+            *request.url_mut() = to;
         }
-        Err(self.protocol(&url, "too many redirects"))
+        Err(self.protocol(request.url(), "too many redirects"))
     }
 
     /// The next piece of a body; `None` at its end.
@@ -176,7 +232,7 @@ impl<'a> Client<'a> {
         answer: &mut Answer,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
         match timeout(self.retry.stall, answer.response.chunk()).await {
-            Err(_) => Err(Failure::soon(self.stalled(&answer.url))),
+            Err(_) => Err(Failure::soon(stalled(&answer.url, self.retry.stall))),
             Ok(Err(e)) => Err(broken(&answer.url, e)),
             Ok(Ok(piece)) => Ok(piece),
         }
@@ -193,10 +249,12 @@ impl<'a> Client<'a> {
         let (wait, error) = tries.after(self.retry, failure)?;
         let what = subject.path.map(|path| format!("`{path}`: ")).unwrap_or_default();
         let text = format!("{what}trying again in {:.1} s: {}", wait.as_secs_f64(), chain(&error));
+        let code = match self.access {
+            Access::Read => Code::DownloadRetried,
+            Access::Write => Code::UploadRetried,
+        };
         self.observer.event(
-            Event::new(Code::DownloadRetried, text)
-                .about(subject.repo.to_string())
-                .with("wait_seconds", wait.as_secs_f64()),
+            Event::new(code, text).about(subject.repo.to_string()).with("wait_seconds", wait.as_secs_f64()),
         );
         if limited {
             let mut quiet = self.quiet.lock().expect("no holder panics");
@@ -212,20 +270,27 @@ impl<'a> Client<'a> {
         subject: Subject<'_>,
         url: &Url,
     ) -> Result<(T, HeaderMap, Url), HubError> {
+        let reply = self.ask(subject, || Call::get(url.clone())).await?;
+        Ok((reply.json()?, reply.headers, reply.url))
+    }
+
+    /// A short answer, after as many tries as it takes. For what may be asked twice.
+    pub(super) async fn ask(&self, subject: Subject<'_>, call: impl Fn() -> Call) -> Result<Reply, HubError> {
         let mut tries = Tries::default();
         loop {
-            let once = async {
-                let mut answer = self.get(subject, url.clone(), None, None).await?;
-                let body = self.body(&mut answer, LONGEST_ANSWER).await?;
-                let value = serde_json::from_slice(&body)
-                    .map_err(|source| Failure::never(HubError::Answer { url: shown(&answer.url), source }))?;
-                Ok((value, answer.response.headers().clone(), answer.url))
-            };
-            match once.await {
-                Ok(found) => return Ok(found),
+            match self.ask_once(subject, call()).await {
+                Ok(reply) => return Ok(reply),
                 Err(failure) => self.wait(subject, &mut tries, failure).await?,
             }
         }
+    }
+
+    /// A short answer; one try.
+    pub(super) async fn ask_once(&self, subject: Subject<'_>, call: Call) -> Result<Reply, Failure> {
+        let mut answer = self.send(subject, call).await?;
+        let body = self.body(&mut answer, LONGEST_ANSWER).await?;
+        let Answer { response, url, .. } = answer;
+        Ok(Reply { status: response.status().as_u16(), headers: response.headers().clone(), url, body })
     }
 
     /// The bytes of a range of a file, from a server that may not know ranges.
@@ -278,6 +343,26 @@ impl<'a> Client<'a> {
         Ok(bytes)
     }
 
+    /// A short file, wherever it is; one try.
+    pub(super) async fn whole(
+        &self,
+        subject: Subject<'_>,
+        url: Url,
+        longest: u64,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut answer = self.get(subject, url, None, None).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.piece(&mut answer).await? {
+            bytes.extend_from_slice(piece.as_ref());
+            if bytes.len() as u64 > longest {
+                let (repo, path) = (subject.repo.clone(), subject.path.unwrap_or_default().to_owned());
+                let size = answer.linked.size.unwrap_or(bytes.len() as u64);
+                return Err(Failure::never(HubError::TooLong { repo, path, size }));
+            }
+        }
+        Ok(bytes)
+    }
+
     async fn body(&self, answer: &mut Answer, longest: u64) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.piece(answer).await? {
@@ -296,10 +381,6 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn stalled(&self, url: &Url) -> HubError {
-        HubError::Stalled { url: shown(url), seconds: self.retry.stall.as_secs() }
-    }
-
     fn protocol(&self, url: &Url, why: &'static str) -> Failure {
         Failure::never(HubError::Protocol { url: shown(url), why })
     }
@@ -307,99 +388,87 @@ impl<'a> Client<'a> {
     /// What an answer that is neither a success nor a redirect means.
     async fn refused(&self, subject: Subject<'_>, url: &Url, response: Response) -> Failure {
         let (status, headers) = (response.status(), response.headers().clone());
-        drop(response);
-        classify(subject, url, status, &headers, self.is_hub(url), self.signed_in(), &self.endpoint)
+        let said = match self.said(url, response).await {
+            Some(body) if !headers.contains_key("x-error-message") => wire::message(&body),
+            _ => None,
+        };
+        let refusal = Refusal {
+            subject,
+            url,
+            status,
+            headers: &headers,
+            said,
+            at_hub: self.is_hub(url),
+            signed_in: self.signed_in(),
+            access: self.access,
+            endpoint: &self.endpoint,
+        };
+        refusal.classify()
+    }
+
+    /// The body of a refusal, if it is a short one of the Hub.
+    async fn said(&self, url: &Url, response: Response) -> Option<Vec<u8>> {
+        /// Longest body that is looked at.
+        const LONGEST: u64 = 64 << 10;
+        /// How long it may take: what the status says is enough.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let is_json = wire::text(response.headers(), "content-type").is_some_and(|t| t.contains("json"));
+        if !is_json || !self.is_hub(url) {
+            return None;
+        }
+        let mut answer = Answer { response, url: url.clone(), linked: Linked::default() };
+        timeout(PATIENCE, self.body(&mut answer, LONGEST)).await.ok()?.ok()
     }
 }
 
-fn classify(
-    subject: Subject<'_>,
-    url: &Url,
-    status: StatusCode,
-    headers: &HeaderMap,
-    at_hub: bool,
-    signed_in: bool,
-    endpoint: &Url,
-) -> Failure {
-    /// Longest message of a server that is repeated.
-    const MESSAGE: usize = 200;
-    let repo = subject.repo.clone();
-    let message: String =
-        wire::text(headers, "x-error-message").unwrap_or_default().chars().take(MESSAGE).collect();
-    let request = wire::text(headers, "x-request-id").map(|id| id.chars().take(MESSAGE).collect());
-    let plain = |message| HubError::Status { url: shown(url), status: status.as_u16(), message, request };
-    match (status.as_u16(), wire::text(headers, "x-error-code").unwrap_or_default()) {
-        (429, _) => {
-            let asked = wire::asked_wait(headers, Timestamp::now());
-            let seconds = asked.as_ref().map(Duration::as_secs);
-            Failure {
-                error: Box::new(HubError::RateLimited { url: shown(url), seconds }),
-                again: Again::Limited(asked),
-            }
-        }
-        (408 | 500.., _) => Failure::soon(plain(message)),
-        // An address that the Hub signed has expired: it gives another one.
-        (401 | 403 | 404 | 410, _) if !at_hub => Failure::soon(plain(message)),
-        (_, "GatedRepo") => {
-            let page = shown(endpoint).trim_end_matches('/').to_owned() + "/" + &repo.to_string();
-            Failure::never(HubError::Gated { repo, page, signed_in })
-        }
-        (_, "RepoNotFound") => Failure::never(HubError::RepoNotFound { repo, signed_in }),
-        (_, "RevisionNotFound") => {
-            Failure::never(HubError::RevisionNotFound { repo, revision: subject.revision.to_owned() })
-        }
-        (404, code) => Failure::never(match subject.path {
-            Some(path) => HubError::EntryNotFound { repo, path: path.to_owned() },
-            None if code.is_empty() => HubError::RepoNotFound { repo, signed_in },
-            None => plain(message),
-        }),
-        (401, _) => Failure::never(HubError::TokenRefused { repo, signed_in }),
-        (403, _) => Failure::never(HubError::Forbidden { repo, message }),
-        _ => Failure::never(plain(message)),
+impl Call {
+    /// Reads an address.
+    pub(super) fn get(url: Url) -> Self {
+        Call { method: Method::GET, url, headers: HeaderMap::new(), body: None, also: &[], patience: None }
+    }
+
+    /// Sends a body of this media type.
+    pub(super) fn post(url: Url, media: &'static str, body: impl Into<Body>) -> Self {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media))]);
+        let body = Some(body.into());
+        Call { method: Method::POST, url, headers, body, also: &[], patience: None }
+    }
+
+    /// Sends JSON.
+    pub(super) fn post_json(url: Url, body: &Value) -> Self {
+        Call::post(url, "application/json", body.to_string())
+    }
+
+    /// Takes answers of these statuses, too.
+    pub(super) fn also(mut self, statuses: &'static [u16]) -> Self {
+        self.also = statuses;
+        self
     }
 }
 
-fn parse_endpoint(endpoint: &str) -> Result<Url, HubError> {
-    let wrong =
-        |why| HubError::Endpoint { endpoint: endpoint.split('?').next().unwrap_or_default().to_owned(), why };
-    let url = Url::parse(endpoint).map_err(|_| wrong("is no address"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("is not of the form https://host"));
+impl Reply {
+    /// Its body as JSON.
+    ///
+    /// # Errors
+    /// [`HubError::Answer`] where it is none, or another one.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|source| HubError::Answer { url: shown(&self.url), source })
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        // The text is not repeated: it holds a secret.
-        return Err(HubError::Endpoint { endpoint: shown(&url), why: "carries credentials; use HF_TOKEN" });
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("has a query or a fragment"));
-    }
-    Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
+fn stalled(url: &Url, patience: Duration) -> HubError {
+    HubError::Stalled { url: shown(url), seconds: patience.as_secs() }
+}
+
 fn broken(url: &Url, error: reqwest::Error) -> Failure {
     let again = if error.is_builder() { Again::Never } else { Again::Soon };
     let error = HubError::Connection { url: shown(url), source: error.without_url() };
     Failure { error: Box::new(error), again }
-}
-
-/// An address without what may be secret.
-pub(super) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Both fail only for addresses that cannot have them.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
 }
 
 fn chain(error: &HubError) -> String {
@@ -411,64 +480,4 @@ fn chain(error: &HubError) -> String {
         cause = e.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(status: u16, code: &str, at_hub: bool, path: Option<&str>, expected: &str) {
-        let repo = RepoId::parse("o/n").unwrap();
-        let subject = Subject { repo: &repo, revision: "v9", path };
-        let url = Url::parse("https://hub.example/x?signature=secret").unwrap();
-        let mut headers = HeaderMap::new();
-        if !code.is_empty() {
-            headers.insert("x-error-code", code.parse().unwrap());
-        }
-        let status = StatusCode::from_u16(status).unwrap();
-        let failure = classify(subject, &url, status, &headers, at_hub, false, &url);
-        let found = format!("{failure:?}");
-        assert!(found.contains(expected), "{found} lacks {expected}");
-        assert!(!found.contains("secret"), "{found}");
-    }
-
-    #[test]
-    fn statuses() {
-        check(404, "RepoNotFound", true, None, "RepoNotFound");
-        check(401, "RepoNotFound", true, None, "RepoNotFound");
-        check(404, "RevisionNotFound", true, None, "revision: \"v9\"");
-        check(404, "EntryNotFound", true, Some("a"), "EntryNotFound");
-        check(403, "GatedRepo", true, Some("a"), "page: \"https://hub.example/x/o/n\"");
-        check(401, "GatedRepo", true, None, "Gated");
-        check(401, "", true, None, "TokenRefused");
-        check(403, "", true, None, "Forbidden");
-        check(403, "", false, Some("a"), "again: Soon");
-        check(503, "", true, None, "again: Soon");
-        check(429, "", true, None, "again: Limited(None)");
-        check(418, "", true, None, "again: Never");
-    }
-
-    #[test]
-    fn endpoints() {
-        for good in ["https://huggingface.co", "http://127.0.0.1:8080/", "https://mirror.example/hf"] {
-            assert!(parse_endpoint(good).is_ok(), "{good}");
-        }
-        for bad in ["huggingface.co", "ftp://h", "https://h/?x=1", "https://h/#x", ""] {
-            assert!(parse_endpoint(bad).is_err(), "{bad}");
-        }
-        let error = parse_endpoint("https://user:hf_secret@h/").unwrap_err().to_string();
-        assert!(!error.contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn loopback_needs_no_proxy() {
-        let check =
-            |url: &str, expected| assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
-        check("http://127.0.0.1:1", true);
-        check("http://[::1]:1", true);
-        check("http://localhost/x", true);
-        check("https://huggingface.co", false);
-        check("http://127.example.com", false);
-    }
 }

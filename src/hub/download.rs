@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify, Semaphore};
 
 use super::HubOptions;
-use super::client::{Answer, Client, Linked, Subject, shown};
+use super::address::shown;
+use super::client::{Answer, Client, Linked, Subject};
 use super::error::HubError;
 use super::part::Part;
 use super::retry::{Failure, Tries};

@@ -1,14 +1,34 @@
 //! What can go wrong between here and the Hub.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::base::repo_id::RepoId;
+use crate::gguf::ReadError;
 use crate::safetensors::{HeaderError, IndexError};
 
-/// Why a repository could not be read. Addresses are shown without their query, which may carry a signature.
+/// What was being done with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Its files were to be read.
+    Read,
+    /// It was to be changed.
+    Write,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Access::Read => "reading",
+            Access::Write => "writing to",
+        })
+    }
+}
+
+/// Why a repository could not be read or written. Addresses are shown without their query, which may carry a signature.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum HubError {
@@ -27,10 +47,10 @@ pub enum HubError {
     EntryNotFound { repo: RepoId, path: String },
     #[error("`{repo}` is gated")]
     Gated { repo: RepoId, page: String, signed_in: bool },
-    #[error("the token was refused while reading `{repo}`")]
-    TokenRefused { repo: RepoId, signed_in: bool },
-    #[error("reading `{repo}` is forbidden")]
-    Forbidden { repo: RepoId, message: String },
+    #[error("the token was refused while {access} `{repo}`")]
+    TokenRefused { repo: RepoId, signed_in: bool, access: Access },
+    #[error("{access} `{repo}` is forbidden{}", said(message, &None))]
+    Forbidden { repo: RepoId, message: String, access: Access },
 
     #[error("`{url}` answered {status}{}", said(message, request))]
     Status { url: String, status: u16, message: String, request: Option<String> },
@@ -70,10 +90,47 @@ pub enum HubError {
     Changing { repo: RepoId, path: String },
     #[error("`{folder}` has {free} bytes free; the files of `{repo}` that are still missing need {needed}")]
     NoSpace { repo: RepoId, folder: PathBuf, needed: u64, free: u64 },
+    #[error("publishing to `{repo}` needs a token")]
+    NoToken { repo: RepoId },
+    #[error("the token of `{account}` may only read; publishing to `{repo}` needs one that may write")]
+    ReadOnly { repo: RepoId, account: String },
+    #[error("there is no repository `{repo}`, and `{account}` may not create one for `{}`", repo.owner())]
+    NotOurs { repo: RepoId, account: String, organisations: Vec<String> },
+    #[error("GitHub gave this workflow no identity to publish `{repo}` with")]
+    NoIdentity { repo: RepoId, source: Box<HubError> },
+    #[error("the Hub takes this workflow for no trusted publisher of `{repo}`")]
+    NotTrusted { repo: RepoId, source: Box<HubError> },
+    #[error("`{repo}` is public, and is to be published privately")]
+    Public { repo: RepoId },
+    #[error("the Hub refuses the card `{path}` of `{repo}`: {}", problems.join("; "))]
+    CardRefused { repo: RepoId, path: String, problems: Vec<String> },
+    #[error("the `.gitignore` of `{repo}` leaves `{path}` out")]
+    Ignored { repo: RepoId, path: String },
+    #[error("`{path}` is to be published to `{repo}` twice")]
+    Twice { repo: RepoId, path: String },
+    #[error("`{path}` is not what it was when its publishing was ordered")]
+    Altered { path: PathBuf },
+    #[error("somebody else changed `{path}` in `{repo}` meanwhile, in or before commit `{head}`")]
+    Conflict { repo: RepoId, path: String, head: String },
+    #[error("`{repo}` got another commit {times} times while it was being committed to")]
+    Restless { repo: RepoId, times: u32 },
+    #[error("it is not known whether `{repo}` got the commit")]
+    Doubtful { repo: RepoId, source: Box<HubError> },
+    #[error("commit `{commit}` is in `{repo}`, but `{path}` is not what it should be there: {difference}")]
+    Unlike { repo: RepoId, commit: String, path: String, difference: String },
+    #[error("commit `{commit}` is in `{repo}`, but `{path}` cannot be read there as GGUF")]
+    Unreadable { repo: RepoId, commit: String, path: String, source: ReadError },
+    #[error("commit `{commit}` is in `{repo}`, but it could not be checked")]
+    Unchecked { repo: RepoId, commit: String, source: Box<HubError> },
+
     #[error("cannot read or write `{path}`")]
     Io { path: PathBuf, source: io::Error },
     #[error("offline: `{repo}` at `{revision}` is not in the cache `{cache}`{}", missing(file))]
     Offline { repo: RepoId, revision: String, cache: PathBuf, file: Option<String> },
+    #[error("offline: `{repo}` on the Hub cannot be asked")]
+    NotOffline { repo: RepoId },
+    #[error("stopped while publishing `{repo}`; it has its old commit")]
+    Unpublished { repo: RepoId },
     #[error("stopped while reading `{repo}`; what came so far is kept")]
     Cancelled { repo: RepoId },
 }
@@ -81,6 +138,7 @@ pub enum HubError {
 impl HubError {
     /// What to do next, where that can be known.
     pub fn hint(&self) -> Option<String> {
+        const WRITER: &str = "a token with the role `write` is needed, or a fine-grained one with write access to this repository";
         const SIGN_IN: &str = "set HF_TOKEN to a token that may read it";
         Some(match self {
             HubError::RepoNotFound { signed_in: true, .. } => {
@@ -97,6 +155,42 @@ impl HubError {
                     .to_owned()
             }
             HubError::TokenRefused { .. } => SIGN_IN.to_owned(),
+            HubError::Forbidden { access: Access::Write, .. } => WRITER.to_owned(),
+            HubError::NoToken { .. } => {
+                "set HF_TOKEN to a token with write access, or sign in with `hf auth login`".to_owned()
+            }
+            HubError::ReadOnly { .. } => WRITER.to_owned(),
+            HubError::NotOurs { organisations, .. } if organisations.is_empty() => {
+                "`publish.owner` is to be the user that the token belongs to".to_owned()
+            }
+            HubError::NotOurs { organisations, .. } => format!(
+                "`publish.owner` is to be the user that the token belongs to, or one of {}",
+                organisations.iter().map(|o| format!("`{o}`")).collect::<Vec<_>>().join(", ")
+            ),
+            HubError::NoIdentity { .. } => {
+                "the job needs `permissions: { id-token: write }`; or set HF_TOKEN".to_owned()
+            }
+            HubError::NotTrusted { .. } => {
+                "the repository must exist and name this workflow as a trusted publisher in its settings; for its first files, set HF_TOKEN"
+                    .to_owned()
+            }
+            HubError::Public { .. } => {
+                "make it private in its settings on the Hub, or drop `private: true`".to_owned()
+            }
+            HubError::CardRefused { .. } => {
+                "correct `metadata` or `card` of the model in models.yaml; nothing was published".to_owned()
+            }
+            HubError::Ignored { .. } => "remove the line from the repository's .gitignore".to_owned(),
+            HubError::Altered { .. } | HubError::Restless { .. } => "run again".to_owned(),
+            HubError::Conflict { .. } => "run again: it starts from what is there now".to_owned(),
+            HubError::Doubtful { .. } => {
+                "run again: what is there is found, and nothing is committed twice".to_owned()
+            }
+            HubError::Unlike { .. } | HubError::Unreadable { .. } => {
+                "run again with --force; the commit before it is in the repository's history".to_owned()
+            }
+            HubError::Unchecked { .. } => "run again: it checks what is there".to_owned(),
+            HubError::NotOffline { .. } => "run without HF_HUB_OFFLINE".to_owned(),
             HubError::Forbidden { .. } => "a fine-grained token needs read access to this repository".to_owned(),
             HubError::RateLimited { .. } => "wait a few minutes; requests with a token have higher limits".to_owned(),
             HubError::PickleOnly { repo, .. } => format!(
@@ -117,7 +211,17 @@ impl HubError {
 
     /// Whether credentials are missing or were refused.
     pub fn is_about_credentials(&self) -> bool {
-        matches!(self, HubError::Gated { .. } | HubError::TokenRefused { .. } | HubError::Forbidden { .. })
+        matches!(
+            self,
+            HubError::Gated { .. }
+                | HubError::TokenRefused { .. }
+                | HubError::Forbidden { .. }
+                | HubError::NoToken { .. }
+                | HubError::ReadOnly { .. }
+                | HubError::NotOurs { .. }
+                | HubError::NoIdentity { .. }
+                | HubError::NotTrusted { .. }
+        )
     }
 }
 

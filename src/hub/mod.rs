@@ -21,23 +21,33 @@
 //!                     {commit}/{name}/    whole files
 //! ```
 
+mod account;
+mod address;
 mod api;
 mod client;
 mod describe;
 mod download;
 mod error;
+mod oidc;
 mod part;
+mod remote;
 mod retry;
+mod rights;
 mod select;
 mod snapshot;
+mod status;
 mod store;
 mod wire;
 
 use std::path::PathBuf;
 
+pub use self::account::{Account, Organisation, Role};
 pub use self::describe::{Description, RemoteShard, describe};
-pub use self::error::HubError;
+pub use self::error::{Access, HubError};
+pub use self::oidc::{TokenSource, Workflow};
+pub use self::remote::{RepoState, create, read_file, state};
 pub use self::retry::Retry;
+pub use self::rights::{Destination, Rights, check_rights};
 pub use self::select::RemoteFile;
 pub use self::snapshot::{Snapshot, remove_weights, snapshot};
 pub use crate::base::repo_id::RepoId;

@@ -10,7 +10,7 @@ use super::HubOptions;
 use super::api;
 use super::client::Client;
 use super::download::{Downloads, is_there, part_path};
-use super::error::HubError;
+use super::error::{Access, HubError};
 use super::part;
 use super::select::{self, INDEX, RemoteFile};
 use super::store::{self, Listing, Store};
@@ -105,6 +105,7 @@ pub(super) struct Session<'a> {
     pub(super) options: &'a HubOptions,
     pub(super) observer: &'a dyn Observer,
     pub(super) cancel: &'a Cancel,
+    access: Access,
 }
 
 impl<'a> Session<'a> {
@@ -115,11 +116,47 @@ impl<'a> Session<'a> {
         observer: &'a dyn Observer,
         cancel: &'a Cancel,
     ) -> Self {
-        Session { repo, revision: revision.unwrap_or(DEFAULT_REVISION), options, observer, cancel }
+        let revision = revision.unwrap_or(DEFAULT_REVISION);
+        Session { repo, revision, options, observer, cancel, access: Access::Read }
+    }
+
+    /// The call changes the repository, or prepares that.
+    pub(super) fn writing(mut self) -> Self {
+        self.access = Access::Write;
+        self
+    }
+
+    /// The call can do nothing with the cache alone.
+    pub(super) fn online(&self) -> Result<(), HubError> {
+        match self.options.offline {
+            true => Err(HubError::NotOffline { repo: self.repo.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    /// The user stopped it.
+    pub(super) fn cancelled(&self) -> HubError {
+        match self.access {
+            Access::Read => HubError::Cancelled { repo: self.repo.clone() },
+            Access::Write => HubError::Unpublished { repo: self.repo.clone() },
+        }
     }
 
     /// Runs requests to their end, or until the user stops them.
     pub(super) fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&Client<'_>) -> Result<T, HubError>,
+    ) -> Result<T, HubError> {
+        self.run_to_end(async |client| {
+            tokio::select! {
+                done = work(client) => done,
+                () = raised(self.cancel) => Err(self.cancelled()),
+            }
+        })
+    }
+
+    /// Runs requests to their end. They look at the flag themselves, where it is safe to stop.
+    pub(super) fn run_to_end<T>(
         &self,
         work: impl AsyncFnOnce(&Client<'_>) -> Result<T, HubError>,
     ) -> Result<T, HubError> {
@@ -131,10 +168,11 @@ impl<'a> Session<'a> {
             .map_err(HubError::Runtime)?;
         runtime.block_on(async {
             let client = Client::new(self.options, self.observer)?;
-            tokio::select! {
-                done = work(&client) => done,
-                () = raised(self.cancel) => Err(HubError::Cancelled { repo: self.repo.clone() }),
-            }
+            work(&match self.access {
+                Access::Read => client,
+                Access::Write => client.for_writing(),
+            })
+            .await
         })
     }
 
@@ -257,7 +295,7 @@ impl<'a> Session<'a> {
 }
 
 /// Ends when the user stops the work.
-async fn raised(cancel: &Cancel) {
+pub(super) async fn raised(cancel: &Cancel) {
     /// How long a raised flag may go unseen.
     const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
     while !cancel.is_cancelled() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use serde_json::Value;
 
 /// A header's text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -67,6 +68,23 @@ pub(super) fn strong_etag(headers: &HeaderMap) -> Option<String> {
     (tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"')).then(|| tag.to_owned())
 }
 
+/// What the body of a refusal says: `{"error": …}`, and `{"errors": [{"message": …}]}` as card checks have it.
+pub(super) fn message(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let error = &body["error"];
+    let text = error.as_str().or_else(|| error["message"].as_str()).or_else(|| body["message"].as_str());
+    text.map(str::to_owned).or_else(|| {
+        let list = messages(&body["errors"]);
+        (!list.is_empty()).then(|| list.join("; "))
+    })
+}
+
+/// The messages of a list of `{"message": …}`.
+pub(super) fn messages(list: &Value) -> Vec<String> {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(|entry| entry["message"].as_str().or(entry.as_str())).map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +119,17 @@ mod tests {
         check(&[("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT")], Some(0));
         check(&[("retry-after", "soon")], None);
         check(&[], None);
+    }
+
+    #[test]
+    fn messages_of_refusals() {
+        let check =
+            |body: &str, text: Option<&str>| assert_eq!(message(body.as_bytes()).as_deref(), text, "{body}");
+        check(r#"{"error":"no"}"#, Some("no"));
+        check(r#"{"error":{"message":"no"}}"#, Some("no"));
+        check(r#"{"errors":[{"message":"a"},{"message":"b"}]}"#, Some("a; b"));
+        check(r#"{"errors":[]}"#, None);
+        check("<html>", None);
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! Addresses: what an endpoint may be, and how an address is shown.
+
+use reqwest::Url;
+
+use super::error::HubError;
+
+/// The endpoint's address.
+///
+/// # Errors
+/// [`HubError::Endpoint`]; the text of a secret in it is not repeated.
+pub(super) fn parse_endpoint(endpoint: &str) -> Result<Url, HubError> {
+    let wrong =
+        |why| HubError::Endpoint { endpoint: endpoint.split('?').next().unwrap_or_default().to_owned(), why };
+    let url = Url::parse(endpoint).map_err(|_| wrong("is no address"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("is not of the form https://host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // The text is not repeated: it holds a secret.
+        return Err(HubError::Endpoint { endpoint: shown(&url), why: "carries credentials; use HF_TOKEN" });
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("has a query or a fragment"));
+    }
+    Ok(url)
+}
+
+/// Whether it is on this machine, where no proxy is wanted.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// An address without what may be secret.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Both fail only for addresses that cannot have them.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
+/// Pairs as a form's body (`application/x-www-form-urlencoded`).
+pub(super) fn form(pairs: &[(&str, &str)]) -> String {
+    let mut url = Url::parse("http://form").expect("it is an address");
+    url.query_pairs_mut().extend_pairs(pairs);
+    url.query().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints() {
+        for good in ["https://huggingface.co", "http://127.0.0.1:8080/", "https://mirror.example/hf"] {
+            assert!(parse_endpoint(good).is_ok(), "{good}");
+        }
+        for bad in ["huggingface.co", "ftp://h", "https://h/?x=1", "https://h/#x", ""] {
+            assert!(parse_endpoint(bad).is_err(), "{bad}");
+        }
+        let error = parse_endpoint("https://user:hf_secret@h/").unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn loopback_needs_no_proxy() {
+        let check =
+            |url: &str, expected| assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        check("http://127.0.0.1:1", true);
+        check("http://[::1]:1", true);
+        check("http://localhost/x", true);
+        check("https://huggingface.co", false);
+        check("http://127.example.com", false);
+    }
+
+    #[test]
+    fn forms_escape_what_they_must() {
+        assert_eq!(form(&[("a", "b/c d"), ("e", "ü&=")]), "a=b%2Fc+d&e=%C3%BC%26%3D");
+    }
+}
