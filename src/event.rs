@@ -86,6 +86,9 @@ codes! {
     TagTaken = "HUF-011", Warning, "A tag of llama.cpp's `-hf repository:TAG` gives another file than the one of its name.";
     IdentityExchanged = "HUF-012", Detail, "The workflow's identity was exchanged for a token of the Hub.";
     IdentityRefused = "HUF-013", Warning, "The workflow's identity got no token; the one that was given is used.";
+    UploadStarted = "HUF-014", Info, "A file is being uploaded.";
+    UploadFinished = "HUF-015", Info, "The Hub's store has a file, and its sha256 is what was computed here.";
+    ScratchMoved = "HUF-016", Warning, "The cache folder cannot be written; an upload keeps its notes elsewhere.";
 }
 
 /// Something that happened.

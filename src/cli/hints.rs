@@ -56,6 +56,8 @@ impl Explain for HubError {
             | HubError::Header { .. }
             | HubError::Offline { .. }
             | HubError::NotOffline { .. }
+            | HubError::NoXet { .. }
+            | HubError::NoScratch { .. }
             | HubError::Public { .. }
             | HubError::CardRefused { .. }
             | HubError::Ignored { .. }

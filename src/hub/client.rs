@@ -57,6 +57,9 @@ pub(super) struct Call {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Body>,
+    /// Headers that came with the address: they go to its origin only, and an authorization among them is sent instead
+    /// of the user's token.
+    pub(super) own: HeaderMap,
     /// Statuses besides success that are answers, too.
     pub(super) also: &'static [u16],
     /// How long the answer may take to begin, if longer than a stall.
@@ -138,6 +141,11 @@ impl<'a> Client<'a> {
         here.join(link).ok().filter(|url| self.is_hub(url))
     }
 
+    /// The user's token as a header, for who asks at the endpoint's origin by other means.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
     fn is_hub(&self, url: &Url) -> bool {
         url.origin() == self.endpoint.origin()
     }
@@ -173,6 +181,7 @@ impl<'a> Client<'a> {
         *request.headers_mut() = call.headers;
         *request.body_mut() = call.body;
         let mut linked = Linked::default();
+        let origin = request.url().origin();
         for _ in 0..=REDIRECTS {
             let url = request.url().clone();
             let at_hub = self.is_hub(&url);
@@ -182,6 +191,12 @@ impl<'a> Client<'a> {
             request.headers_mut().remove(AUTHORIZATION);
             if let Some(authorization) = self.authorization.as_ref().filter(|_| at_hub) {
                 request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+            }
+            for name in call.own.keys() {
+                request.headers_mut().remove(name);
+            }
+            if url.origin() == origin {
+                request.headers_mut().extend(call.own.clone());
             }
             let next = request.try_clone();
             let response = match timeout(patience, self.http.execute(request)).await {
@@ -424,19 +439,33 @@ impl<'a> Client<'a> {
 impl Call {
     /// Reads an address.
     pub(super) fn get(url: Url) -> Self {
-        Call { method: Method::GET, url, headers: HeaderMap::new(), body: None, also: &[], patience: None }
+        Call {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            own: HeaderMap::new(),
+            also: &[],
+            patience: None,
+        }
     }
 
     /// Sends a body of this media type.
     pub(super) fn post(url: Url, media: &'static str, body: impl Into<Body>) -> Self {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media))]);
         let body = Some(body.into());
-        Call { method: Method::POST, url, headers, body, also: &[], patience: None }
+        Call { method: Method::POST, url, headers, body, own: HeaderMap::new(), also: &[], patience: None }
     }
 
     /// Sends JSON.
     pub(super) fn post_json(url: Url, body: &Value) -> Self {
         Call::post(url, "application/json", body.to_string())
+    }
+
+    /// Takes the headers that came with the address along.
+    pub(super) fn with(mut self, own: &HeaderMap) -> Self {
+        self.own = own.clone();
+        self
     }
 
     /// Takes answers of these statuses, too.
@@ -471,7 +500,8 @@ fn broken(url: &Url, error: reqwest::Error) -> Failure {
     Failure { error: Box::new(error), again }
 }
 
-fn chain(error: &HubError) -> String {
+/// An error and its causes in one line.
+pub(super) fn chain(error: &HubError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(e) = cause {

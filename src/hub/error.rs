@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use xet::XetError;
 
 use crate::base::repo_id::RepoId;
 use crate::gguf::ReadError;
@@ -123,6 +124,19 @@ pub enum HubError {
     #[error("commit `{commit}` is in `{repo}`, but it could not be checked")]
     Unchecked { repo: RepoId, commit: String, source: Box<HubError> },
 
+    #[error("`{repo}` has no Xet store, so that `{path}` cannot be sent while it is made")]
+    NoXet { repo: RepoId, path: String },
+    #[error("neither `{folder}` nor the folder for temporary files can be written")]
+    NoScratch { folder: PathBuf, source: io::Error },
+    #[error("the upload of `{path}` to `{repo}` failed")]
+    Xet { repo: RepoId, path: String, source: Box<XetError> },
+    #[error("the upload of `{path}` to `{repo}` stood still for {seconds} s")]
+    UploadStalled { repo: RepoId, path: String, seconds: u64 },
+    #[error("`{path}` for `{repo}` came with {what} {found} where {expected} was announced")]
+    SentOther { repo: RepoId, path: String, what: &'static str, expected: String, found: String },
+    #[error("the store of `{repo}` refuses `{path}`: {message} ({code})")]
+    LfsRefused { repo: RepoId, path: String, code: u16, message: String },
+
     #[error("cannot read or write `{path}`")]
     Io { path: PathBuf, source: io::Error },
     #[error("offline: `{repo}` at `{revision}` is not in the cache `{cache}`{}", missing(file))]
@@ -199,6 +213,14 @@ impl HubError {
             HubError::GgufOnly { .. } => {
                 "use the repository that these were made from: `base_model` in its card names it".to_owned()
             }
+            HubError::NoXet { .. } => "leave `--stream` and `--no-xet` out: files can be sent without Xet".to_owned(),
+            HubError::NoScratch { .. } => {
+                "set `HF_HOME` or `TMPDIR` to a folder that this user may write to".to_owned()
+            }
+            HubError::Xet { .. } | HubError::UploadStalled { .. } => {
+                "run again: what the Hub has by now is not sent twice; nothing was published".to_owned()
+            }
+            HubError::SentOther { .. } => "something changed the file meanwhile; run again with --force".to_owned(),
             HubError::NoSpace { .. } => "free some space, or put the cache on another disk".to_owned(),
             HubError::Offline { .. } => "run once without HF_HUB_OFFLINE to fetch it".to_owned(),
             HubError::Connection { .. } | HubError::Stalled { .. } => {
@@ -207,6 +229,26 @@ impl HubError {
             HubError::Mismatch { .. } => "a proxy or cache on the way may change files; try another network".to_owned(),
             _ => return None,
         })
+    }
+
+    /// Whether sending all of it again may help.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            HubError::Xet { source, .. } => matches!(
+                **source,
+                XetError::Network(_)
+                    | XetError::Timeout(_)
+                    | XetError::ServerError(_)
+                    | XetError::RateLimited(_)
+                    | XetError::NotFound(_)
+                    | XetError::PreviousTaskError(_)
+                    | XetError::TaskError(_)
+                    | XetError::Internal(_)
+            ),
+            HubError::UploadStalled { .. } | HubError::Connection { .. } | HubError::Stalled { .. } => true,
+            HubError::Status { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether credentials are missing or were refused.

@@ -37,6 +37,7 @@ mod select;
 mod snapshot;
 mod status;
 mod store;
+mod upload;
 mod wire;
 
 use std::path::PathBuf;
@@ -50,6 +51,7 @@ pub use self::retry::Retry;
 pub use self::rights::{Destination, Rights, check_rights};
 pub use self::select::RemoteFile;
 pub use self::snapshot::{Snapshot, remove_weights, snapshot};
+pub use self::upload::{Transport, UploadStream, Uploaded, Uploader};
 pub use crate::base::repo_id::RepoId;
 use crate::base::token::Token;
 
