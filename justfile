@@ -24,6 +24,11 @@ deny:
 test:
     cargo test
 
+# The loopback Hub against Python's huggingface_hub and npm's @huggingface/hub (needs Python, node, PyPI and npm)
+[group('test')]
+peers:
+    tests/peers/run
+
 # Rewrite what is generated: schemas, the CLI reference, the lists of codes
 [group('update')]
 update:

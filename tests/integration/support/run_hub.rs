@@ -30,6 +30,9 @@ struct Args {
     /// The token to take [default: one that is made up]
     #[arg(long, value_name = "hf_…")]
     token: Option<String>,
+    /// A repository that takes the workflow for its publisher; may be given again
+    #[arg(long, value_name = "OWNER/NAME")]
+    trust: Vec<String>,
     /// A Hub without Xet: large files go by LFS
     #[arg(long)]
     no_xet: bool,
@@ -55,14 +58,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (id, folder) = repo.split_once('=').ok_or("--repo takes OWNER/NAME=FOLDER")?;
         hub.add_folder(id, folder.as_ref())?;
     }
+    args.trust.iter().for_each(|id| hub.trust(id));
     println!("A Hub on loopback, for {:?}. In another shell:\n", args.owner);
     println!("    export HF_ENDPOINT={}", hub.endpoint());
     println!("    export HF_TOKEN={token}");
-    println!(
-        "\nRepositories: {}",
-        if args.repo.is_empty() { "none yet".into() } else { hub.repos().join(", ") }
-    );
-    println!("Ctrl-C ends it.");
+    if !args.trust.is_empty() {
+        let workflow = hub.workflow();
+        println!("\nAs a workflow on GitHub that {} trusts:\n", args.trust.join(", "));
+        println!("    export ACTIONS_ID_TOKEN_REQUEST_URL='{}'", workflow.request_url);
+        println!("    export ACTIONS_ID_TOKEN_REQUEST_TOKEN={}", workflow.request_token);
+    }
+    if !args.repo.is_empty() {
+        println!("\nRepositories: {}", hub.repos().join(", "));
+    }
+    println!("\nCtrl-C ends it.");
 
     let (stop, stopped) = mpsc::channel();
     ctrlc::set_handler(move || _ = stop.send(()))?;

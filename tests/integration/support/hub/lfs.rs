@@ -1,6 +1,6 @@
 //! Large files on their way up: the LFS batch, its parts, and the check afterwards.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -123,7 +123,8 @@ fn by_http(shared: &Shared, id: &str, object: &Object) -> Value {
     let upload = match chunk {
         None => json!({"href": place(1)}),
         Some(chunk) => {
-            let mut header: HashMap<String, String> =
+            // In order: npm's client takes them as they come.
+            let mut header: BTreeMap<String, String> =
                 (1..=upload.parts()).map(|part| (format!("{part:05}"), place(part))).collect();
             header.insert("chunk_size".to_owned(), chunk.to_string());
             json!({"href": format!("{}/api/lfs/complete?upload={number}", shared.api), "header": header})

@@ -29,8 +29,19 @@ fn id(at: &At) -> String {
     format!("{}/{}", at["owner"], at["name"])
 }
 
-fn revision(at: &At) -> &str {
-    at.get("revision").map_or("main", String::as_str)
+/// The revision and the path in it. `refs/pr/1` may come with its slashes escaped or as it is.
+fn place(at: &At) -> (String, &str) {
+    let revision = at.get("revision").map_or("main", String::as_str);
+    let path = at.get("path").map_or("", String::as_str);
+    let mut parts = path.splitn(3, '/');
+    match (revision, parts.next(), parts.next()) {
+        ("refs", Some(kind), Some(name)) => (format!("refs/{kind}/{name}"), parts.next().unwrap_or_default()),
+        _ => (revision.to_owned(), path),
+    }
+}
+
+fn revision(at: &At) -> String {
+    place(at).0
 }
 
 impl Shared {
@@ -55,7 +66,7 @@ pub(super) async fn info(
     at: At,
 ) -> Response {
     let id = id(&at);
-    let (repository, commit) = match shared.find(&id, revision(&at), &caller) {
+    let (repository, commit) = match shared.find(&id, &revision(&at), &caller) {
         Err(response) => return *response,
         Ok(found) => found,
     };
@@ -87,13 +98,16 @@ pub(super) async fn tree(
     Query(query): Query<HashMap<String, String>>,
     uri: Uri,
 ) -> Response {
-    let (_, commit) = match shared.find(&id(&at), revision(&at), &caller) {
+    let (_, commit) = match shared.find(&id(&at), &revision(&at), &caller) {
         Err(response) => return *response,
         Ok(found) => found,
     };
     let recursive = query.get("recursive").is_some_and(|r| ["1", "true", "True"].contains(&r.as_str()));
     let from: usize = query.get("cursor").map_or(0, |c| c.parse().unwrap());
-    let folder = at.get("path").map_or(String::new(), |path| format!("{path}/"));
+    let folder = match place(&at).1 {
+        "" => String::new(),
+        path => format!("{path}/"),
+    };
     let inside: Vec<(&String, &Entry)> =
         commit.files.iter().filter(|(p, _)| p.starts_with(&folder)).collect();
     if inside.is_empty() && !folder.is_empty() {
@@ -131,7 +145,7 @@ pub(super) async fn paths_info(
     at: At,
     body: Bytes,
 ) -> Response {
-    let (_, commit) = match shared.find(&id(&at), revision(&at), &caller) {
+    let (_, commit) = match shared.find(&id(&at), &revision(&at), &caller) {
         Err(response) => return *response,
         Ok(found) => found,
     };
@@ -171,8 +185,8 @@ pub(super) async fn resolve(
     at: At,
     headers: HeaderMap,
 ) -> Response {
-    let (id, path) = (id(&at), &at["path"]);
-    let (repository, commit) = match shared.find(&id, revision(&at), &caller) {
+    let (id, (revision, path)) = (id(&at), place(&at));
+    let (repository, commit) = match shared.find(&id, &revision, &caller) {
         Err(response) => return *response,
         Ok(found) => found,
     };
@@ -211,6 +225,26 @@ pub(super) async fn resolve(
     response
 }
 
+/// `GET /{id}/raw/{revision}/{path}`: what git has.
+pub(super) async fn raw(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Extension(struck): Extension<Struck>,
+    at: At,
+    headers: HeaderMap,
+) -> Response {
+    let (id, (revision, path)) = (id(&at), place(&at));
+    let (repository, commit) = match shared.find(&id, &revision, &caller) {
+        Err(response) => return *response,
+        Ok(found) => found,
+    };
+    match commit.files.get(path).map(Entry::in_git) {
+        None => refuse(404, "EntryNotFound"),
+        Some(_) if !caller.is_let_in(&id, &repository) => refuse(403, "GatedRepo"),
+        Some(entry) => shared.body(&entry, &entry.blob, &struck, &headers).await,
+    }
+}
+
 /// The content network: `/{id}/{commit}/{path}?signature=…`
 pub(super) async fn content(
     State(shared): State<Arc<Shared>>,
@@ -222,7 +256,7 @@ pub(super) async fn content(
     let signature = format!("signature=secret-{}", shared.log.expiries.load(Ordering::Relaxed));
     let entry = {
         let repos = shared.repos.lock().unwrap();
-        let commit = repos.get(&id(&at)).and_then(|r| r.find(revision(&at)));
+        let commit = repos.get(&id(&at)).and_then(|r| r.find(&at["revision"]));
         commit.and_then(|commit| commit.files.get(&at["path"]).cloned())
     };
     match entry.filter(|_| uri.query() == Some(&signature)) {
@@ -247,7 +281,7 @@ pub(super) async fn read_token(
     Extension(caller): Extension<Caller>,
     at: At,
 ) -> Response {
-    match shared.find(&id(&at), revision(&at), &caller) {
+    match shared.find(&id(&at), &revision(&at), &caller) {
         Err(response) => *response,
         Ok((repository, _)) if !caller.is_let_in(&id(&at), &repository) => refuse(403, "GatedRepo"),
         Ok(_) => token(&shared, false),
@@ -264,8 +298,8 @@ pub(super) async fn write_token(
     let id = id(&at);
     // A pull request that is to come has no revision yet; clients then write what they have (`None`).
     let proposes = query.contains_key("create_pr") || revision(&at).starts_with("refs/pr/");
-    let looked_up = if proposes { "main" } else { revision(&at) };
-    if let Err(response) = shared.find(&id, looked_up, &caller) {
+    let looked_up = if proposes { "main".to_owned() } else { revision(&at) };
+    if let Err(response) = shared.find(&id, &looked_up, &caller) {
         return *response;
     }
     if !(caller.may_write(&id) || proposes && caller.may_propose()) {

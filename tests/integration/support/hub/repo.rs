@@ -129,6 +129,11 @@ impl Entry {
         Entry { size, lfs: true, sha256: sha256.to_owned(), blob, xet, content }
     }
 
+    /// The file as git has it: itself, or the pointer to it.
+    pub(super) fn in_git(&self) -> Entry {
+        if self.lfs { Entry::regular(pointer(&self.sha256, self.size).into()) } else { self.clone() }
+    }
+
     /// What `preupload` calls the content.
     pub(super) fn oid(&self) -> &str {
         if self.lfs { &self.sha256 } else { &self.blob }
@@ -152,7 +157,10 @@ impl Repository {
 
     /// The commit that a revision means: a branch, a pull request's, or (the first digits of) a hash.
     pub(super) fn find(&self, revision: &str) -> Option<&Commit> {
-        let revision = revision.strip_prefix("refs/heads/").unwrap_or(revision);
+        let revision = match revision {
+            "HEAD" => "main",
+            other => other.strip_prefix("refs/heads/").unwrap_or(other),
+        };
         let id = self.refs.get(revision).map_or(revision, String::as_str);
         let digits = id.len() >= 7 && id.bytes().all(|b| b.is_ascii_hexdigit());
         self.commits.iter().find(|c| digits && c.id.starts_with(id))
@@ -183,10 +191,13 @@ impl Repository {
     }
 }
 
-/// What git has of a file in LFS is a pointer to it.
+/// What git has of a file in LFS: a pointer to it.
+fn pointer(sha256: &str, size: u64) -> String {
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n")
+}
+
 fn pointer_blob(sha256: &str, size: u64) -> String {
-    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
-    hash::git_blob(pointer.as_bytes())
+    hash::git_blob(pointer(sha256, size).as_bytes())
 }
 
 /// A hash that changes with the files, with what came before, and from one commit to the next.
