@@ -81,33 +81,45 @@ impl Header {
 
     /// The bytes before the data section, padded to the alignment.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.extend_from_slice(super::MAGIC);
-        out.extend_from_slice(&3u32.to_le_bytes());
-        out.extend_from_slice(&(self.tensors.len() as u64).to_le_bytes());
-        out.extend_from_slice(&(self.metadata.len() as u64).to_le_bytes());
-        for (key, value) in self.metadata.iter() {
-            string(&mut out, key.as_bytes());
-            out.extend_from_slice(&type_id(value).to_le_bytes());
-            write_value(&mut out, value);
-        }
-        for t in &self.tensors {
-            string(&mut out, t.name.as_bytes());
-            out.extend_from_slice(&(t.shape.len() as u32).to_le_bytes());
-            for n in &t.shape {
-                out.extend_from_slice(&n.to_le_bytes());
-            }
-            out.extend_from_slice(&t.ty.id().to_le_bytes());
-            out.extend_from_slice(&t.offset.to_le_bytes());
-        }
+        let mut out = Vec::with_capacity(self.byte_len() as usize);
+        self.encode(&mut |bytes| out.extend_from_slice(bytes));
         out.resize(pad(out.len() as u64, self.alignment()) as usize, 0);
         out
     }
+
+    /// How many they are, without making them.
+    pub fn byte_len(&self) -> u64 {
+        let mut len = 0;
+        self.encode(&mut |bytes| len += bytes.len() as u64);
+        pad(len, self.alignment())
+    }
+
+    /// Gives the bytes piece by piece, but for the padding.
+    fn encode(&self, put: &mut impl FnMut(&[u8])) {
+        put(super::MAGIC);
+        put(&3u32.to_le_bytes());
+        put(&(self.tensors.len() as u64).to_le_bytes());
+        put(&(self.metadata.len() as u64).to_le_bytes());
+        for (key, value) in self.metadata.iter() {
+            string(put, key.as_bytes());
+            put(&type_id(value).to_le_bytes());
+            write_value(put, value);
+        }
+        for t in &self.tensors {
+            string(put, t.name.as_bytes());
+            put(&(t.shape.len() as u32).to_le_bytes());
+            for n in &t.shape {
+                put(&n.to_le_bytes());
+            }
+            put(&t.ty.id().to_le_bytes());
+            put(&t.offset.to_le_bytes());
+        }
+    }
 }
 
-fn string(out: &mut Vec<u8>, s: &[u8]) {
-    out.extend_from_slice(&(s.len() as u64).to_le_bytes());
-    out.extend_from_slice(s);
+fn string(put: &mut impl FnMut(&[u8]), s: &[u8]) {
+    put(&(s.len() as u64).to_le_bytes());
+    put(s);
 }
 
 fn type_id(value: &Value) -> u32 {
@@ -128,46 +140,50 @@ fn type_id(value: &Value) -> u32 {
     }
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
+fn write_value(put: &mut impl FnMut(&[u8]), value: &Value) {
     match value {
-        Value::U8(v) => out.push(*v),
-        Value::I8(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::U16(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::I16(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::U32(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::I32(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::F32(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::Bool(v) => out.push(u8::from(*v)),
-        Value::String(v) => string(out, v.as_bytes()),
-        Value::U64(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::I64(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::F64(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::Array(a) => write_array(out, a),
+        Value::U8(v) => put(&[*v]),
+        Value::I8(v) => put(&v.to_le_bytes()),
+        Value::U16(v) => put(&v.to_le_bytes()),
+        Value::I16(v) => put(&v.to_le_bytes()),
+        Value::U32(v) => put(&v.to_le_bytes()),
+        Value::I32(v) => put(&v.to_le_bytes()),
+        Value::F32(v) => put(&v.to_le_bytes()),
+        Value::Bool(v) => put(&[u8::from(*v)]),
+        Value::String(v) => string(put, v.as_bytes()),
+        Value::U64(v) => put(&v.to_le_bytes()),
+        Value::I64(v) => put(&v.to_le_bytes()),
+        Value::F64(v) => put(&v.to_le_bytes()),
+        Value::Array(a) => write_array(put, a),
     }
 }
 
-fn write_array(out: &mut Vec<u8>, array: &Array) {
+fn write_array(put: &mut impl FnMut(&[u8]), array: &Array) {
     macro_rules! items {
         ($id:literal, $items:expr, $v:ident => $write:expr) => {{
-            out.extend_from_slice(&u32::to_le_bytes($id));
-            out.extend_from_slice(&($items.len() as u64).to_le_bytes());
+            put(&u32::to_le_bytes($id));
+            put(&($items.len() as u64).to_le_bytes());
             for $v in $items {
                 $write;
             }
         }};
     }
     match array {
-        Array::U8(a) => items!(0, a, v => out.push(*v)),
-        Array::I8(a) => items!(1, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::U16(a) => items!(2, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::I16(a) => items!(3, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::U32(a) => items!(4, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::I32(a) => items!(5, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::F32(a) => items!(6, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::Bool(a) => items!(7, a, v => out.push(u8::from(*v))),
-        Array::String(a) => items!(8, a, v => string(out, v)),
-        Array::U64(a) => items!(10, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::I64(a) => items!(11, a, v => out.extend_from_slice(&v.to_le_bytes())),
-        Array::F64(a) => items!(12, a, v => out.extend_from_slice(&v.to_le_bytes())),
+        Array::U8(a) => items!(0, a, v => put(&[*v])),
+        Array::I8(a) => items!(1, a, v => put(&v.to_le_bytes())),
+        Array::U16(a) => items!(2, a, v => put(&v.to_le_bytes())),
+        Array::I16(a) => items!(3, a, v => put(&v.to_le_bytes())),
+        Array::U32(a) => items!(4, a, v => put(&v.to_le_bytes())),
+        Array::I32(a) => items!(5, a, v => put(&v.to_le_bytes())),
+        Array::F32(a) => items!(6, a, v => put(&v.to_le_bytes())),
+        Array::Bool(a) => items!(7, a, v => put(&[u8::from(*v)])),
+        Array::String(a) => {
+            put(&u32::to_le_bytes(8));
+            put(&(a.len() as u64).to_le_bytes());
+            put(a.wire());
+        }
+        Array::U64(a) => items!(10, a, v => put(&v.to_le_bytes())),
+        Array::I64(a) => items!(11, a, v => put(&v.to_le_bytes())),
+        Array::F64(a) => items!(12, a, v => put(&v.to_le_bytes())),
     }
 }

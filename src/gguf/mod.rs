@@ -5,10 +5,12 @@
 
 mod header;
 mod read;
+mod strings;
 mod types;
 mod value;
 
 pub use header::{ALIGNMENT, Header, TensorInfo, pad};
 pub use read::{MAGIC, ReadError, read_header};
+pub use strings::Strings;
 pub use types::GgmlType;
 pub use value::{Array, Metadata, Value};

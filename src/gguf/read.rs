@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use thiserror::Error;
 
 use super::header::{Header, TensorInfo, pad};
+use super::strings::Strings;
 use super::types::GgmlType;
 use super::value::{Array, Metadata, Value};
 
@@ -171,14 +172,21 @@ impl<R: Read> Counted<R> {
 
     /// Reads as the bytes come, so that a claimed length costs no memory by itself.
     fn string(&mut self, what: &str) -> Result<Vec<u8>> {
-        let n = limit(self.u64()?, MAX_STRING, || what.to_owned())?;
         let mut buf = Vec::new();
-        let got = (&mut self.inner).take(n).read_to_end(&mut buf)?;
+        self.string_into(what, &mut buf)?;
+        Ok(buf)
+    }
+
+    /// Reads a string in place of what `buf` holds.
+    fn string_into(&mut self, what: &str, buf: &mut Vec<u8>) -> Result<()> {
+        let n = limit(self.u64()?, MAX_STRING, || what.to_owned())?;
+        buf.clear();
+        let got = (&mut self.inner).take(n).read_to_end(buf)?;
         self.read += got as u64;
         if got as u64 != n {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        Ok(buf)
+        Ok(())
     }
 
     fn name(&mut self, what: &str) -> Result<String> {
@@ -226,7 +234,14 @@ impl<R: Read> Counted<R> {
             5 => Array::I32(items!(i32::from_le_bytes(self.bytes()?))),
             6 => Array::F32(items!(f32::from_le_bytes(self.bytes()?))),
             7 => Array::Bool(items!(self.bytes::<1>()?[0] != 0)),
-            8 => Array::String(items!(self.string(key)?)),
+            8 => {
+                let (mut strings, mut string) = (Strings::new(), Vec::new());
+                for _ in 0..n {
+                    self.string_into(key, &mut string)?;
+                    strings.push(&string);
+                }
+                Array::String(strings)
+            }
             10 => Array::U64(items!(self.u64()?)),
             11 => Array::I64(items!(i64::from_le_bytes(self.bytes()?))),
             12 => Array::F64(items!(f64::from_le_bytes(self.bytes()?))),

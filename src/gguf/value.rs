@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::strings::Strings;
+
 /// One metadata value. Its type is part of the file's bytes, so nothing here converts silently.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the variants are the format's types")]
@@ -36,7 +38,7 @@ pub enum Array {
     F32(Vec<f32>),
     F64(Vec<f64>),
     Bool(Vec<bool>),
-    String(Vec<Vec<u8>>),
+    String(Strings),
 }
 
 impl Array {
@@ -64,8 +66,8 @@ impl Array {
     }
 
     /// Strings, from anything that yields them.
-    pub fn strings<S: Into<Vec<u8>>>(items: impl IntoIterator<Item = S>) -> Self {
-        Array::String(items.into_iter().map(Into::into).collect())
+    pub fn strings<S: AsRef<[u8]>>(items: impl IntoIterator<Item = S>) -> Self {
+        Array::String(items.into_iter().collect())
     }
 }
 
@@ -125,6 +127,12 @@ impl From<String> for Value {
 impl From<Vec<String>> for Value {
     fn from(v: Vec<String>) -> Self {
         Value::Array(Array::strings(v))
+    }
+}
+
+impl From<Strings> for Value {
+    fn from(v: Strings) -> Self {
+        Value::Array(Array::String(v))
     }
 }
 

@@ -283,7 +283,7 @@ impl Layout {
         fallbacks: Vec<Fallback>,
     ) -> Self {
         let header = Header::new(metadata, tensors);
-        let header_bytes = header.to_bytes().len() as u64;
+        let header_bytes = header.byte_len();
         Layout { header, recipes, fallbacks, header_bytes }
     }
 

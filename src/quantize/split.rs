@@ -152,7 +152,7 @@ fn parts(layout: &Layout, ranges: &[Range<usize>], keys: [&str; 3]) -> Result<Ve
         }
         let tensors = layout.header.tensors[range.clone()].iter();
         let header = Header::new(metadata, tensors.map(|t| (t.name.clone(), t.shape.clone(), t.ty)));
-        let header_bytes = header.to_bytes().len() as u64;
+        let header_bytes = header.byte_len();
         Part { header, first: range.start, header_bytes }
     };
     Ok((0..count).zip(ranges).map(part).collect())

@@ -12,7 +12,7 @@ fn plain(value: &Value) -> Json {
         Value::I32(n) => json!({"i32": n}),
         Value::U32(n) => json!({"u32": n}),
         Value::Array(Array::String(items)) => {
-            json!(items.iter().map(|s| String::from_utf8(s.clone()).unwrap()).collect::<Vec<_>>())
+            json!(items.iter().map(|s| String::from_utf8(s.to_vec()).unwrap()).collect::<Vec<_>>())
         }
         Value::Array(Array::I32(items)) => json!({"i32": items}),
         Value::Array(Array::F32(items)) => {

@@ -5,11 +5,14 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Value};
 
 use super::TokenizerError as E;
 use crate::checkpoint::Checkpoint;
+use crate::gguf::Strings;
 
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -74,25 +77,52 @@ pub(super) struct Model {
 
 /// Tokens and their ids in the file's order; empty where the model has no map of them (Unigram).
 #[derive(Default)]
-pub(super) struct Vocabulary(pub(super) Vec<(String, u32)>);
+pub(super) struct Vocabulary {
+    pub(super) tokens: Strings,
+    pub(super) ids: Vec<u32>,
+}
 
 /// Merges in order of rank, in either of the two ways in which they are written.
 pub(super) enum Merges {
     /// `"a b"`.
-    Joined(Vec<String>),
-    /// `["a", "b"]`, since tokens may hold spaces.
-    Pairs(Vec<(String, String)>),
+    Joined(Strings),
+    /// `["a", "b"]`, since tokens may hold spaces: each two strings are a merge.
+    Pairs(Strings),
 }
 
 impl Default for Merges {
     fn default() -> Self {
-        Merges::Joined(Vec::new())
+        Merges::Joined(Strings::new())
     }
 }
 
 /// Tells a `null` from an absent key.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
+}
+
+/// Adds a string of the document to a list, without one of its own.
+struct Push<'a>(&'a mut Strings);
+
+impl<'de> DeserializeSeed<'de> for Push<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Push<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<(), E> {
+        self.0.push(s);
+        Ok(())
+    }
 }
 
 impl<'de> Deserialize<'de> for Vocabulary {
@@ -106,13 +136,16 @@ impl<'de> Deserialize<'de> for Vocabulary {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
-                let mut tokens = Vec::new();
-                while let Some(token) = map.next_key::<String>()? {
-                    let id =
-                        map.next_value().map_err(|e| A::Error::custom(format!("`vocab`: `{token}`: {e}")))?;
-                    tokens.push((token, id));
+                let mut vocabulary = Vocabulary::default();
+                while map.next_key_seed(Push(&mut vocabulary.tokens))?.is_some() {
+                    let id = map.next_value().map_err(|e| {
+                        let tokens = &vocabulary.tokens;
+                        let token = String::from_utf8_lossy(&tokens[tokens.len() - 1]);
+                        A::Error::custom(format!("`vocab`: `{token}`: {e}"))
+                    })?;
+                    vocabulary.ids.push(id);
                 }
-                Ok(Vocabulary(tokens))
+                Ok(vocabulary)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vocabulary, A::Error> {
@@ -126,36 +159,41 @@ impl<'de> Deserialize<'de> for Vocabulary {
 
 impl<'de> Deserialize<'de> for Merges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        enum Merge {
-            Joined(String),
-            Pair(String, String),
+        /// A merge, which goes to one of two lists.
+        struct Merge<'a> {
+            joined: &'a mut Strings,
+            pairs: &'a mut Strings,
         }
 
-        impl<'de> Deserialize<'de> for Merge {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct V;
-                impl<'de> Visitor<'de> for V {
-                    type Value = Merge;
+        impl<'de> DeserializeSeed<'de> for Merge<'_> {
+            type Value = ();
 
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("a merge as `\"a b\"` or `[\"a\", \"b\"]`")
-                    }
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
 
-                    fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<Merge, E> {
-                        Ok(Merge::Joined(s.to_owned()))
-                    }
+        impl<'de> Visitor<'de> for Merge<'_> {
+            type Value = ();
 
-                    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merge, A::Error> {
-                        let wrong = |n| A::Error::invalid_length(n, &"two tokens in a merge");
-                        let left = seq.next_element()?.ok_or_else(|| wrong(0))?;
-                        let right = seq.next_element()?.ok_or_else(|| wrong(1))?;
-                        if seq.next_element::<IgnoredAny>()?.is_some() {
-                            return Err(wrong(3));
-                        }
-                        Ok(Merge::Pair(left, right))
-                    }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge as `\"a b\"` or `[\"a\", \"b\"]`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<(), E> {
+                self.joined.push(s);
+                Ok(())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+                for n in 0..2 {
+                    seq.next_element_seed(Push(self.pairs))?
+                        .ok_or_else(|| A::Error::invalid_length(n, &"two tokens in a merge"))?;
                 }
-                deserializer.deserialize_any(V)
+                match seq.next_element::<IgnoredAny>()? {
+                    Some(_) => Err(A::Error::invalid_length(3, &"two tokens in a merge")),
+                    None => Ok(()),
+                }
             }
         }
 
@@ -172,12 +210,8 @@ impl<'de> Deserialize<'de> for Merges {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merges, A::Error> {
-                let (mut joined, mut pairs) = (Vec::new(), Vec::new());
-                while let Some(merge) = seq.next_element()? {
-                    match merge {
-                        Merge::Joined(s) => joined.push(s),
-                        Merge::Pair(a, b) => pairs.push((a, b)),
-                    }
+                let (mut joined, mut pairs) = (Strings::new(), Strings::new());
+                while seq.next_element_seed(Merge { joined: &mut joined, pairs: &mut pairs })?.is_some() {
                     if !joined.is_empty() && !pairs.is_empty() {
                         return Err(A::Error::custom("`merges` are both strings and pairs"));
                     }

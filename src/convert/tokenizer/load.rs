@@ -4,13 +4,13 @@
 //! library panic.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
+    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
 };
 
 use super::TokenizerError as E;
@@ -19,18 +19,25 @@ use super::class::Class;
 use super::json::{
     AddedEntry, Merges, Model, TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, TokenizerJson, truthy,
 };
+use super::known::TEXT;
+use super::lean::{Lean, Tokens, Traits};
 use super::slow;
+use crate::gguf::Strings;
 
 /// Bytes of all added tokens; their automaton is a multiple of that. The longest known are 0.2 MB.
 const MAX_ADDED_BYTES: usize = 1 << 22;
 
+/// The library's tokenizer around a model that merges what is asked of it.
+pub(super) type Tokenizer =
+    TokenizerImpl<Lean, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
 /// A tokenizer, and what of its file the conversion writes.
 pub(super) struct Loaded {
     pub(super) tokenizer: Tokenizer,
-    /// Tokens of the model and their ids, in the file's order; no id twice.
-    pub(super) vocab: Vec<(Vec<u8>, u32)>,
+    /// Tokens of the model and their ids, in the file's order; no token twice.
+    pub(super) tokens: Arc<Tokens>,
     /// The merges, as the GGUF file has them.
-    pub(super) merges: Vec<Vec<u8>>,
+    pub(super) merges: Strings,
     /// Decoded text loses spaces before punctuation.
     pub(super) clean_up: bool,
 }
@@ -55,14 +62,14 @@ impl Loaded {
         let is_slow = slow.is_some();
         let json = slow.as_mut().or(files.tokenizer.as_mut()).ok_or(E::Missing(TOKENIZER))?;
         let kind = json.model.kind.as_deref();
-        if kind.is_some_and(|k| k != "BPE") || json.model.vocab.0.is_empty() {
+        if kind.is_some_and(|k| k != "BPE") || json.model.vocab.ids.is_empty() {
             let found = kind.unwrap_or("an untyped model");
             return Err(E::Unsupported { file: TOKENIZER, found: format!("a model of type {found}") });
         }
         if let Some(version) = json.version.as_ref().filter(|v| *v != "1.0") {
             return Err(E::field(TOKENIZER, "version", "\"1.0\"", &Value::String(version.clone())));
         }
-        let (model, vocab, merges) = build_model(&mut json.model)?;
+        let (model, tokens, merges) = build_model(&mut json.model)?;
         let mut tokenizer = Tokenizer::new(model);
         add_parts(&mut tokenizer, json, prefix_space)?;
 
@@ -81,7 +88,21 @@ impl Loaded {
         tokenizer.set_encode_special_tokens(split_special);
         // gguf-py takes them from `tokenizer.json`, or else from `merges.txt` by itself.
         let merges = if merges.is_empty() || is_slow { slow::merges(files)? } else { merges };
-        Ok(Loaded { tokenizer, vocab, merges, clean_up })
+        let loaded = Loaded { tokenizer, tokens, merges, clean_up };
+        loaded.listen();
+        Ok(loaded)
+    }
+
+    /// Lets the model hear all texts that will be encoded, so that it is made once.
+    fn listen(&self) {
+        self.tokenizer.get_model().listen(true);
+        let added = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().values();
+        let exact = added.filter(|token| !token.normalized).map(|token| token.content.as_str());
+        for text in exact.chain([TEXT]) {
+            // What cannot be encoded fails when that is asked for.
+            let _ = self.tokenizer.encode(text, false);
+        }
+        self.tokenizer.get_model().listen(false);
     }
 
     /// A token's text after encoding and decoding it.
@@ -123,71 +144,58 @@ fn check_length(lengths: impl Iterator<Item = usize>) -> Result<(), E> {
     }
 }
 
-/// A model, its vocabulary and its merges as the GGUF file has them.
-type Built = (BPE, Vec<(Vec<u8>, u32)>, Vec<Vec<u8>>);
-
-fn build_model(model: &mut Model) -> Result<Built, E> {
-    let tokens = std::mem::take(&mut model.vocab.0);
-    let vocab: Vec<(Vec<u8>, u32)> =
-        tokens.iter().map(|(token, id)| (token.as_bytes().to_vec(), *id)).collect();
-    let (pairs, merges) = split_merges(std::mem::take(&mut model.merges))?;
-
-    let prefix = model.continuing_subword_prefix.as_deref().unwrap_or_default();
-    if let Some(at) = pairs.iter().position(|(_, right)| right.get(prefix.len()..).is_none()) {
-        return Err(E::Merge { file: TOKENIZER, number: at, merge: pairs[at].1.clone() });
-    }
-    let count = tokens.len();
-    let by_token: Vocab = tokens.into_iter().collect();
-    if by_token.len() != count {
-        let source = "a token is in `vocab` twice".into();
-        return Err(E::Part { part: "model", source });
-    }
-    let mut builder = BPE::builder()
-        .vocab_and_merges(by_token, pairs)
-        .fuse_unk(model.fuse_unk.unwrap_or(false))
-        .byte_fallback(model.byte_fallback.unwrap_or(false))
-        .ignore_merges(model.ignore_merges.unwrap_or(false));
+/// The model, its tokens, and its merges as the GGUF file has them.
+fn build_model(model: &mut Model) -> Result<(Lean, Arc<Tokens>, Strings), E> {
+    let prefix = model.continuing_subword_prefix.take();
+    let merges = std::mem::take(&mut model.merges);
+    let written = check_merges(&merges, prefix.as_ref().map_or(0, String::len))?;
+    let part = |source| E::Part { part: "model", source };
+    let tokens = Tokens::new(std::mem::take(&mut model.vocab))
+        .ok_or_else(|| part("a token is in `vocab` twice".into()))?;
     if let Some(dropout) = model.dropout.filter(|d| *d != 0.0) {
         return Err(E::field(TOKENIZER, "model.dropout", "null", &dropout.into()));
     }
-    if let Some(unk) = model.unk_token.take() {
-        builder = builder.unk_token(unk);
-    }
-    if let Some(prefix) = model.continuing_subword_prefix.take() {
-        builder = builder.continuing_subword_prefix(prefix);
-    }
-    if let Some(suffix) = model.end_of_word_suffix.take() {
-        builder = builder.end_of_word_suffix(suffix);
-    }
-    let bpe = builder.build().map_err(|source| E::Part { part: "model", source })?;
-    Ok((bpe, vocab, merges))
+    let traits = Traits {
+        unk_token: model.unk_token.take(),
+        prefix,
+        suffix: model.end_of_word_suffix.take(),
+        fuse_unk: model.fuse_unk.unwrap_or(false),
+        byte_fallback: model.byte_fallback.unwrap_or(false),
+        ignore_merges: model.ignore_merges.unwrap_or(false),
+    };
+    let tokens = Arc::new(tokens);
+    let lean = Lean::new(Arc::clone(&tokens), merges, traits).map_err(|source| part(source.into()))?;
+    Ok((lean, tokens, written))
 }
 
-/// The merges for the library, and for the file: joined by a space, with spaces in tokens as `Ġ`.
-#[allow(clippy::type_complexity, reason = "two lists")]
-fn split_merges(merges: Merges) -> Result<(Vec<(String, String)>, Vec<Vec<u8>>), E> {
-    match merges {
-        Merges::Joined(lines) => {
-            let mut pairs = Vec::with_capacity(lines.len());
-            for (number, line) in lines.iter().enumerate().filter(|(_, l)| !l.starts_with("#version")) {
-                let pair = line.split_once(' ').filter(|(_, right)| !right.contains(' '));
-                let wrong = || E::Merge { file: TOKENIZER, number, merge: line.clone() };
-                let (left, right) = pair.ok_or_else(wrong)?;
-                pairs.push((left.to_owned(), right.to_owned()));
-            }
-            Ok((pairs, lines.into_iter().map(String::into_bytes).collect()))
+/// The merges for the file: joined by a space, with spaces in tokens as `Ġ`. Refuses lines that are no pair, and right
+/// sides that are shorter than the prefix that is cut off them.
+fn check_merges(merges: &Merges, cut: usize) -> Result<Strings, E> {
+    let wrong = |number: usize, merge: &[u8]| {
+        let merge = String::from_utf8_lossy(merge).into_owned();
+        E::Merge { file: TOKENIZER, number, merge }
+    };
+    let mut written = Strings::new();
+    for rank in 0..merges.len() {
+        let pair = merges.pair(rank).map_err(|line| wrong(rank, line))?;
+        let Some([left, right]) = pair else { continue };
+        if cut > 0 && std::str::from_utf8(right).is_ok_and(|right| right.get(cut..).is_none()) {
+            return Err(wrong(rank, right));
         }
-        Merges::Pairs(pairs) => {
-            let joined = pairs
-                .iter()
-                .map(|(left, right)| match left.contains(' ') || right.contains(' ') {
-                    false => [left.as_bytes(), b" ", right.as_bytes()].concat(),
-                    true => format!("{} {}", left.replace(' ', "Ġ"), right.replace(' ', "Ġ")).into_bytes(),
-                })
-                .collect();
-            Ok((pairs, joined))
+        if matches!(merges, Merges::Pairs(_)) {
+            match left.contains(&b' ') || right.contains(&b' ') {
+                false => written.push_all(&[left, b" ", right]),
+                true => {
+                    let dotted = |side| String::from_utf8_lossy(side).replace(' ', "Ġ");
+                    written.push(format!("{} {}", dotted(left), dotted(right)));
+                }
+            }
         }
     }
+    Ok(match merges {
+        Merges::Joined(lines) => lines.clone(),
+        Merges::Pairs(_) => written,
+    })
 }
 
 /// Sets all but the model and the added tokens.

@@ -14,6 +14,7 @@ mod class;
 mod error;
 mod json;
 mod known;
+mod lean;
 mod load;
 mod pre;
 mod slow;
@@ -28,7 +29,7 @@ use self::load::Loaded;
 use self::special::SpecialVocab;
 use crate::arch::Vocabulary;
 use crate::checkpoint::Checkpoint;
-use crate::gguf::{Array, Metadata};
+use crate::gguf::Metadata;
 
 /// Writes the tokenizer's keys to `out`.
 ///
@@ -109,24 +110,20 @@ fn write_gpt2(
     out: &mut Metadata,
 ) -> Result<(), TokenizerError> {
     let pre = pre_tokenizer.map(pre::named).transpose()?;
-    let mut loaded = Loaded::new(files)?;
+    let loaded = Loaded::new(files)?;
     let pre = match pre {
         Some(name) => name,
         None => pre::recognise(&loaded.tokenizer)?,
     };
-    let tokens = vocab::tokens(&mut loaded, hparams)?;
+    let tokens = vocab::tokens(&loaded, hparams)?;
     out.set("tokenizer.ggml.model", "gpt2");
     out.set("tokenizer.ggml.pre", pre);
-    out.set("tokenizer.ggml.tokens", gguf_strings(tokens.texts));
+    out.set("tokenizer.ggml.tokens", tokens.texts);
     out.set("tokenizer.ggml.token_type", tokens.types);
     if !loaded.merges.is_empty() {
-        out.set("tokenizer.ggml.merges", gguf_strings(loaded.merges));
+        out.set("tokenizer.ggml.merges", loaded.merges);
     }
     SpecialVocab::read(files, &special::TYPES)?.write(out)
-}
-
-fn gguf_strings(strings: Vec<Vec<u8>>) -> crate::gguf::Value {
-    crate::gguf::Value::Array(Array::String(strings))
 }
 
 /// The infill tokens of Code Llama, known by its vocabulary's size.

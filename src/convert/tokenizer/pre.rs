@@ -1,10 +1,10 @@
 //! Which pre-tokenizer llama.cpp shall use: recognised by what a fixed text encodes to.
 
 use sha2::{Digest, Sha256};
-use tokenizers::Tokenizer;
 
 use super::TokenizerError as E;
 use super::known::{HASHES, NAMES, TEXT};
+use super::load::Tokenizer;
 
 /// The name that the user gave, if llama.cpp knows it.
 pub(super) fn named(name: &str) -> Result<&str, E> {

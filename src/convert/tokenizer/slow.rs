@@ -10,6 +10,7 @@ use super::class::Class;
 use super::json::{
     Merges, Model, TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, TokenizerJson, Vocabulary, text, truthy,
 };
+use crate::gguf::Strings;
 
 const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
@@ -31,11 +32,14 @@ pub(super) fn convert(files: &TokenizerFiles<'_>, class: &Class) -> Result<Token
     let vocab: Vocabulary =
         serde_json::from_slice(&vocab).map_err(|source| E::Json { file: VOCAB.to_owned(), source })?;
     let lines = text(files.checkpoint, MERGES)?.ok_or(E::Missing(MERGES))?;
-    let mut pairs = Vec::new();
+    let mut pairs = Strings::new();
     for (number, line) in merge_lines(&lines, qwen2) {
         let mut parts = line.split(is_space).filter(|p| !p.is_empty());
         match (parts.next(), parts.next(), parts.next()) {
-            (Some(left), Some(right), None) => pairs.push((left.to_owned(), right.to_owned())),
+            (Some(left), Some(right), None) => {
+                pairs.push(left);
+                pairs.push(right);
+            }
             _ => return Err(E::Merge { file: MERGES, number, merge: line.to_owned() }),
         }
     }
@@ -85,7 +89,7 @@ fn merge_lines(text: &str, qwen2: bool) -> Vec<(usize, &str)> {
 }
 
 /// The merges of `merges.txt` as gguf-py reads them; lines that are no pair are passed over.
-pub(super) fn merges(files: &TokenizerFiles<'_>) -> Result<Vec<Vec<u8>>, E> {
+pub(super) fn merges(files: &TokenizerFiles<'_>) -> Result<Strings, E> {
     let text = text(files.checkpoint, MERGES)?.unwrap_or_default();
     let skipped =
         usize::from(text.split('\n').next().is_some_and(|l| l.trim_matches(is_space).starts_with('#')));

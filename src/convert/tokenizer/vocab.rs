@@ -1,12 +1,14 @@
 //! Tokens and their types, as `get_vocab_base` lists them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
 use super::TokenizerError as E;
-use super::json::{CONFIG, TOKENIZER};
+use super::json::{CONFIG, TOKENIZER, Vocabulary};
 use super::load::Loaded;
+use crate::gguf::Strings;
 
 /// More than any vocabulary has (2^18 to 2^20), and little enough to list.
 const MAX_VOCABULARY: u64 = 1 << 24;
@@ -19,15 +21,15 @@ const UNUSED: i32 = 5;
 
 /// Every token of the embedding matrix.
 pub(super) struct Tokens {
-    pub(super) texts: Vec<Vec<u8>>,
+    pub(super) texts: Strings,
     pub(super) types: Vec<i32>,
 }
 
 /// Lists the tokens by id, up to `vocab_size` of the hyper-parameters; ids without a token are padded.
-pub(super) fn tokens(loaded: &mut Loaded, hparams: &Map<String, Value>) -> Result<Tokens, E> {
-    let vocab = std::mem::take(&mut loaded.vocab);
+pub(super) fn tokens(loaded: &Loaded, hparams: &Map<String, Value>) -> Result<Tokens, E> {
+    let Vocabulary { tokens: vocab, ids } = &loaded.tokens.listed;
     let added = loaded.tokenizer.get_added_vocabulary();
-    let size = vocabulary_size(loaded, &vocab, hparams)?;
+    let size = vocabulary_size(loaded, hparams)?;
     let check = |token: &[u8], id: u32| match u64::from(id) {
         beyond if beyond >= size => {
             let token = String::from_utf8_lossy(token).into_owned();
@@ -35,31 +37,28 @@ pub(super) fn tokens(loaded: &mut Loaded, hparams: &Map<String, Value>) -> Resul
         }
         within => Ok(within as usize),
     };
-    let mut texts: Vec<Option<Vec<u8>>> = vec![None; size as usize];
-    let mut put = |token: Vec<u8>, id: u32, at: usize| match texts[at].replace(token) {
-        Some(other) if texts[at].as_ref() != Some(&other) => {
+    let mut texts: Vec<Option<&[u8]>> = vec![None; size as usize];
+    let mut put = |token, id: u32, at: usize| match texts[at].replace(token) {
+        Some(other) if other != token => {
             let text = |t: &[u8]| String::from_utf8_lossy(t).into_owned();
-            let second = texts[at].as_deref().map(text).unwrap_or_default();
-            Err(E::SharedId { file: TOKENIZER, id, first: text(&other), second })
+            Err(E::SharedId { file: TOKENIZER, id, first: text(other), second: text(token) })
         }
         _ => Ok(()),
     };
-    for (token, id) in vocab {
-        let at = check(&token, id)?;
-        put(token, id, at)?;
+    for (token, id) in vocab.iter().zip(ids) {
+        put(token, *id, check(token, *id)?)?;
     }
     for (token, id) in added.get_vocab() {
-        let at = check(token.as_bytes(), *id)?;
-        put(token.as_bytes().to_vec(), *id, at)?;
+        put(token.as_bytes(), *id, check(token.as_bytes(), *id)?)?;
     }
 
     let properties: HashMap<u32, _> =
         added.get_added_tokens_decoder().iter().map(|(id, t)| (*id, t)).collect();
-    let mut list = Tokens { texts: Vec::with_capacity(texts.len()), types: Vec::with_capacity(texts.len()) };
+    let mut list = Tokens { texts: Strings::new(), types: Vec::with_capacity(texts.len()) };
     for (id, token) in (0u32..).zip(texts) {
         let (text, kind) = match (token, properties.get(&id)) {
-            (None, _) => (format!("[PAD{id}]").into_bytes(), UNUSED),
-            (Some(token), None) => (token, NORMAL),
+            (None, _) => (Cow::from(format!("[PAD{id}]").into_bytes()), UNUSED),
+            (Some(token), None) => (token.into(), NORMAL),
             (Some(_), Some(token)) => {
                 // llama.cpp matches these against text that is not normalized.
                 let text = match token.normalized {
@@ -67,9 +66,9 @@ pub(super) fn tokens(loaded: &mut Loaded, hparams: &Map<String, Value>) -> Resul
                     false => loaded.round_trip(&token.content)?,
                 };
                 if token.special || looks_special(&text) {
-                    (text.into_bytes(), CONTROL)
+                    (text.into_bytes().into(), CONTROL)
                 } else {
-                    (text.replace('▁', " ").into_bytes(), USER_DEFINED)
+                    (text.replace('▁', " ").into_bytes().into(), USER_DEFINED)
                 }
             }
         };
@@ -79,21 +78,16 @@ pub(super) fn tokens(loaded: &mut Loaded, hparams: &Map<String, Value>) -> Resul
     Ok(list)
 }
 
-fn vocabulary_size(
-    loaded: &Loaded,
-    vocab: &[(Vec<u8>, u32)],
-    hparams: &Map<String, Value>,
-) -> Result<u64, E> {
+fn vocabulary_size(loaded: &Loaded, hparams: &Map<String, Value>) -> Result<u64, E> {
     let size = match hparams.get("vocab_size") {
         Some(value) => {
             let expected = "a number of tokens";
             value.as_u64().ok_or_else(|| E::field(CONFIG, "vocab_size", expected, value))?
         }
         None => {
-            let model = loaded.tokenizer.get_model();
             let added = loaded.tokenizer.get_added_vocabulary().get_vocab();
-            let new = added.keys().filter(|t| tokenizers::Model::token_to_id(model, t).is_none()).count();
-            (vocab.len() + new) as u64
+            let new = added.keys().filter(|t| loaded.tokens.id(t).is_none()).count();
+            (loaded.tokens.listed.ids.len() + new) as u64
         }
     };
     if size > MAX_VOCABULARY {

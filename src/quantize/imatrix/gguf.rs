@@ -37,7 +37,7 @@ fn keys(metadata: &Metadata) -> Result<Loaded, Malformed> {
         _ => Err(Malformed::KeyType(key)),
     };
     let dataset = match get(DATASETS)? {
-        Value::Array(Array::String(names)) => names.first().map(|name| c_text(name)),
+        Value::Array(Array::String(names)) => names.first().map(c_text),
         _ => None,
     };
     number(CHUNK_SIZE)?;
