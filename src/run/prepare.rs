@@ -1,6 +1,7 @@
 //! A job before its work: the checkpoint's headers read, every output laid out, and what is up to date found.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -137,8 +138,14 @@ pub fn prepare(
         return Err(JobError::Unbuilt { text: unbuilt.feature.text() });
     }
     let (checkpoint, remote) = open(&model.source, setting, observer, cancel)?;
-    let blueprint = blueprint(&checkpoint, &convert_options(model, &checkpoint), observer)?;
-    let source = source_facts(model, &checkpoint, remote.as_ref(), &blueprint)?;
+    // A large vocabulary takes as long to convert as its files take to hash.
+    let (blueprint, files) = std::thread::scope(|scope| {
+        let files = scope.spawn(|| source_files(&checkpoint, remote.as_ref()));
+        let blueprint = blueprint(&checkpoint, &convert_options(model, &checkpoint), observer);
+        (blueprint, files.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let blueprint = blueprint?;
+    let source = source_facts(model, &checkpoint, files?, &blueprint);
     let (imatrix, imatrix_sha256) = imatrix(model, cancel)?;
     let options = options(model, imatrix.as_ref())?;
     let outputs = model
@@ -344,15 +351,13 @@ fn recipe(
     }
 }
 
-/// The source with everything that tells whether it changed: a commit, or the sizes of the files with the hashes of
-/// the small ones and the times of the large ones.
-fn source_facts(
-    model: &Model,
+/// The source's files with everything that tells whether they changed: of a remote one what the Hub says, of a folder
+/// the sizes with the hashes of the small ones and the times of the large ones.
+fn source_files(
     checkpoint: &Checkpoint,
     remote: Option<&hub::Description>,
-    blueprint: &Blueprint,
-) -> Result<SourceFacts, JobError> {
-    let files = match remote {
+) -> Result<Vec<SourceFile>, JobError> {
+    match remote {
         Some(found) => {
             let file = |f: &hub::RemoteFile| SourceFile {
                 path: f.path.clone(),
@@ -362,12 +367,22 @@ fn source_facts(
             };
             let mut files: Vec<SourceFile> = found.files.iter().map(file).collect();
             files.sort_by(|a, b| a.path.cmp(&b.path));
-            files
+            Ok(files)
         }
-        None => local_files(checkpoint)
-            .map_err(|source| JobError::Io { path: checkpoint.folder.clone(), source })?,
-    };
-    Ok(SourceFacts {
+        None => {
+            local_files(checkpoint).map_err(|source| JobError::Io { path: checkpoint.folder.clone(), source })
+        }
+    }
+}
+
+/// The source, as the metadata records it.
+fn source_facts(
+    model: &Model,
+    checkpoint: &Checkpoint,
+    files: Vec<SourceFile>,
+    blueprint: &Blueprint,
+) -> SourceFacts {
+    SourceFacts {
         name: checkpoint.name.clone(),
         repo: checkpoint.origin.repo.clone(),
         revision: match &model.source {
@@ -378,7 +393,7 @@ fn source_facts(
         files,
         architecture: blueprint.architecture.clone(),
         parameters: blueprint.tensors.iter().map(|t| t.shape.iter().product::<u64>()).sum(),
-    })
+    }
 }
 
 /// The files of a folder that may decide bytes: weights, configuration, tokenizer, card.

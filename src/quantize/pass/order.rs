@@ -30,21 +30,30 @@ struct Queue {
 struct Way<'a> {
     sink: &'a mut dyn Sink,
     files: VecDeque<(usize, &'a Header)>,
+    begun: bool,
 }
 
 impl Way<'_> {
     fn write(&mut self, slab: usize, bytes: &[u8], padding: u8) -> io::Result<()> {
         while let Some((_, header)) = self.files.pop_front_if(|(start, _)| *start == slab) {
-            self.sink.next_file()?;
-            self.sink.append(&header.to_bytes())?;
+            self.begin(header)?;
         }
         self.sink.append(bytes)?;
         if padding > 0 { self.sink.append(&vec![0; padding.into()]) } else { Ok(()) }
     }
+
+    /// Begins the next file.
+    fn begin(&mut self, header: &Header) -> io::Result<()> {
+        if std::mem::replace(&mut self.begun, true) {
+            self.sink.next_file()?;
+        }
+        self.sink.append(&header.to_bytes())
+    }
 }
 
 impl<'a> Outlet<'a> {
-    /// Writes the first header.
+    /// Writes nothing yet: the headers of many outputs are work for all threads. Only without any slab, the one header
+    /// is all there is.
     pub(super) fn new(output: Output<'a>, slabs: &[Slab]) -> Result<Self, PassError> {
         let Output { name, header, parts, sink, .. } = output;
         let mut files: VecDeque<(usize, &Header)> = match parts {
@@ -66,13 +75,13 @@ impl<'a> Outlet<'a> {
                 if slab.last { (pad(bytes, files[file].1.alignment()) - bytes) as u8 } else { 0 }
             })
             .collect();
-        if let Some((_, first)) = files.pop_front() {
-            sink.append(&first.to_bytes())
-                .map_err(|source| PassError::Write { output: name.to_owned(), source })?;
+        let only = if slabs.is_empty() { files.pop_front() } else { None };
+        let mut way = Way { sink, files, begun: false };
+        if let Some((_, header)) = only {
+            way.begin(header).map_err(|source| PassError::Write { output: name.to_owned(), source })?;
         }
         let queue = Mutex::new(Queue { next: 0, waiting: HashMap::new(), writing: false });
-        let way = Mutex::new(Way { sink, files });
-        Ok(Outlet { name, padding, queue, written: AtomicUsize::new(0), way })
+        Ok(Outlet { name, padding, queue, written: AtomicUsize::new(0), way: Mutex::new(way) })
     }
 
     /// Slabs written so far.
