@@ -128,9 +128,11 @@ pub enum HubError {
     NoXet { repo: RepoId, path: String },
     #[error("neither `{folder}` nor the folder for temporary files can be written")]
     NoScratch { folder: PathBuf, source: io::Error },
-    #[error("the upload of `{path}` to `{repo}` failed")]
+    #[error("the upload{} to `{repo}` failed", of(path))]
     Xet { repo: RepoId, path: String, source: Box<XetError> },
-    #[error("the upload of `{path}` to `{repo}` stood still for {seconds} s")]
+    #[error("the upload to `{repo}` had failed before: {why}")]
+    UploadBroken { repo: RepoId, why: String },
+    #[error("the upload{} to `{repo}` stood still for {seconds} s", of(path))]
     UploadStalled { repo: RepoId, path: String, seconds: u64 },
     #[error("`{path}` for `{repo}` came with {what} {found} where {expected} was announced")]
     SentOther { repo: RepoId, path: String, what: &'static str, expected: String, found: String },
@@ -217,7 +219,7 @@ impl HubError {
             HubError::NoScratch { .. } => {
                 "set `HF_HOME` or `TMPDIR` to a folder that this user may write to".to_owned()
             }
-            HubError::Xet { .. } | HubError::UploadStalled { .. } => {
+            HubError::Xet { .. } | HubError::UploadBroken { .. } | HubError::UploadStalled { .. } => {
                 "run again: what the Hub has by now is not sent twice; nothing was published".to_owned()
             }
             HubError::SentOther { .. } => "something changed the file meanwhile; run again with --force".to_owned(),
@@ -241,18 +243,23 @@ impl HubError {
                     | XetError::ServerError(_)
                     | XetError::RateLimited(_)
                     | XetError::NotFound(_)
-                    | XetError::PreviousTaskError(_)
                     | XetError::TaskError(_)
                     | XetError::Internal(_)
             ),
-            HubError::UploadStalled { .. } | HubError::Connection { .. } | HubError::Stalled { .. } => true,
-            HubError::Status { .. } => true,
+            HubError::UploadBroken { .. }
+            | HubError::UploadStalled { .. }
+            | HubError::Connection { .. }
+            | HubError::Stalled { .. }
+            | HubError::Status { .. } => true,
             _ => false,
         }
     }
 
     /// Whether credentials are missing or were refused.
     pub fn is_about_credentials(&self) -> bool {
+        if let HubError::Xet { source, .. } = self {
+            return matches!(**source, XetError::Authentication(_));
+        }
         matches!(
             self,
             HubError::Gated { .. }
@@ -265,6 +272,10 @@ impl HubError {
                 | HubError::NotTrusted { .. }
         )
     }
+}
+
+fn of(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!(" of `{path}`") }
 }
 
 fn said(message: &str, request: &Option<String>) -> String {

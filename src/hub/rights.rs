@@ -8,6 +8,7 @@ use super::client::{Call, Client, Subject};
 use super::error::HubError;
 use super::remote::{self, BRANCH, RepoState};
 use super::snapshot::Session;
+use super::upload::grant;
 use crate::base::cancel::Cancel;
 use crate::base::repo_id::RepoId;
 use crate::event::{Code, Event, Observer};
@@ -100,20 +101,13 @@ pub(super) fn check_visibility(destination: &Destination, state: &RepoState) -> 
 
 /// Asks for what an upload asks for first: a token for the Xet store, or, where a Hub has none, how a file would be sent.
 async fn granted(client: &Client<'_>, destination: &Destination) -> Result<(), HubError> {
-    let repo = &destination.repo;
-    let query = destination.create_pr.then_some("create_pr=1");
-    let subject = Subject { repo, revision: BRANCH, path: None };
-    let api = |call: &str| {
-        let mut url = client.url(&["api", "models", repo.owner(), repo.name(), call, BRANCH]);
-        url.set_query(query);
-        url
-    };
-    let url = api("xet-write-token");
-    let reply = client.ask(subject, || Call::get(url.clone()).also(&[404, 501])).await?;
-    if reply.status < 400 {
+    if grant(client, destination).await?.is_some() {
         return Ok(());
     }
+    let repo = &destination.repo;
+    let mut url = client.url(&["api", "models", repo.owner(), repo.name(), "preupload", BRANCH]);
+    url.set_query(destination.create_pr.then_some("create_pr=1"));
+    let subject = Subject { repo, revision: BRANCH, path: None };
     let body = json!({ "files": [{ "path": "README.md", "size": 0, "sample": "" }] });
-    let url = api("preupload");
     client.ask(subject, || Call::post_json(url.clone(), &body)).await.map(drop)
 }

@@ -11,3 +11,4 @@ mod mixtures;
 mod parity;
 mod splits;
 mod support;
+mod upload;

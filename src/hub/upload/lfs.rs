@@ -119,6 +119,8 @@ pub(super) async fn send(uploader: &Uploader<'_>, file: &Uploaded, local: &Path)
         left -= 1;
         match sending.carry_out(order, &mut parts).await {
             Ok(()) => return Ok(()),
+            // Parts that were put together are gone; the next batch tells whether they were.
+            Err(error @ HubError::EntryNotFound { .. }) if left > 0 => uploader.retried(&error),
             Err(error) if left == 0 || !error.may_pass() => return Err(error),
             Err(error) => uploader.retried(&error),
         }

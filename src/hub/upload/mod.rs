@@ -34,6 +34,7 @@ use ::xet::XetError;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub(super) use self::grant::grant;
 use self::pool::{PIECE, Pool};
 use self::scratch::Scratch;
 pub use self::stream::UploadStream;
@@ -102,6 +103,8 @@ struct State {
     round: Option<Arc<Round>>,
     /// Streams that the round has or had. What they brought cannot be brought again by this side.
     streams: usize,
+    /// Rounds that failed.
+    failures: u32,
     sent: Vec<Sent>,
 }
 
@@ -153,7 +156,7 @@ impl<'a> Uploader<'a> {
         if transport == Transport::NoXet {
             return Ok(uploader);
         }
-        let asked = grant::grant(&uploader.client, destination);
+        let asked = grant(&uploader.client, destination);
         let Some(grant) = uploader.block_on(asked)?? else { return Ok(uploader) };
         let scratch = uploader.scratch()?;
         let authorization = uploader.client.authorization().cloned();
@@ -177,11 +180,8 @@ impl<'a> Uploader<'a> {
         if self.xet.is_none() {
             return Err(HubError::NoXet { repo: self.repo.clone(), path: path.to_owned() });
         }
-        let round = {
-            let mut state = self.state();
-            state.streams += 1;
-            Arc::clone(state.round.as_ref().expect("Xet has a round"))
-        };
+        let round = self.round()?;
+        self.state().streams += 1;
         let stream = UploadStream::open(self, round, path, size)?;
         self.started(path, size, "as it is made");
         Ok(stream)
@@ -208,17 +208,17 @@ impl<'a> Uploader<'a> {
         Ok(uploaded)
     }
 
-    /// Ends the upload. Only after this may a commit name its files; they are returned in the order in which they were
-    /// finished.
+    /// Ends the upload: nothing can be sent after it. Only now may a commit name its files; they are returned in the
+    /// order in which they were finished.
     ///
     /// # Errors
-    /// [`HubError`], also where a stream failed or was dropped.
-    pub fn finish(self) -> Result<Vec<Uploaded>, HubError> {
-        if self.xet.is_some() && !self.state().sent.is_empty() {
+    /// [`HubError`], also where a stream failed or was dropped. The upload can be [restarted](Uploader::restart).
+    pub fn finish(&self) -> Result<Vec<Uploaded>, HubError> {
+        let is_idle = |state: &State| state.sent.is_empty() && state.streams == 0;
+        if self.xet.is_some() && !is_idle(&self.state()) {
             self.seal()?;
         }
-        let sent = std::mem::take(&mut self.state().sent);
-        Ok(sent.into_iter().map(|sent| sent.uploaded).collect())
+        Ok(self.state().sent.iter().map(|sent| sent.uploaded.clone()).collect())
     }
 
     /// Begins anew after a failure: streams are forgotten, files that were sent stay. What the store has of either is
@@ -241,7 +241,7 @@ impl<'a> Uploader<'a> {
     /// Brings a file into the current round, or the next ones. Tells which it was.
     fn send(&self, file: &Uploaded, local: &Path) -> Result<u32, HubError> {
         loop {
-            let round = self.round();
+            let round = self.round()?;
             match self.send_once(&round, file, local) {
                 Ok(()) => return Ok(round.number),
                 Err(error) => self.renew(&round, error)?,
@@ -266,7 +266,7 @@ impl<'a> Uploader<'a> {
     /// Has the store take in what was sent: before that it may lack the ends of files, and what they are made of.
     fn seal(&self) -> Result<(), HubError> {
         loop {
-            let round = self.round();
+            let round = self.round()?;
             match self.seal_once(&round) {
                 Ok(()) => break,
                 Err(error) => self.renew(&round, error)?,
@@ -281,6 +281,9 @@ impl<'a> Uploader<'a> {
     fn seal_once(&self, round: &Arc<Round>) -> Result<(), HubError> {
         /// A store may take long to check what it got, and tells nothing meanwhile.
         const CHECKING: u32 = 5;
+        if let Some(why) = round.broken() {
+            return Err(self.broken(why));
+        }
         let stale = |sent: &&mut Sent| sent.round != round.number;
         let again: Vec<_> = self
             .state()
@@ -310,20 +313,20 @@ impl<'a> Uploader<'a> {
 
     /// After a failure: gives the error back, or sees to it that there is a new round.
     fn renew(&self, failed: &Arc<Round>, error: HubError) -> Result<(), HubError> {
-        let xet = self.xet.as_ref().expect("only Xet has rounds");
         let mut state = self.state();
         let current = state.round.as_ref().expect("Xet has a round").number;
         if current != failed.number {
             // Another file failed before; this one was stopped by it.
             return self.check_cancel();
         }
-        if !error.may_pass() || state.streams > 0 || failed.number >= ROUNDS {
+        state.failures += 1;
+        if !error.may_pass() || state.streams > 0 || state.failures >= ROUNDS {
             return Err(error);
         }
-        failed.give_up(error.to_string());
+        failed.give_up(chain(&error));
+        drop(state);
         self.retried(&error);
-        state.round = Some(self.begin(xet, failed.number + 1)?);
-        Ok(())
+        self.round().map(drop)
     }
 
     fn begin(&self, xet: &Xet, number: u32) -> Result<Arc<Round>, HubError> {
@@ -369,8 +372,15 @@ impl<'a> Uploader<'a> {
         self.state.lock().expect("no holder panics")
     }
 
-    fn round(&self) -> Arc<Round> {
-        Arc::clone(self.state().round.as_ref().expect("Xet has a round"))
+    /// The round under way, or the next one where it broke and all of it can be sent again.
+    fn round(&self) -> Result<Arc<Round>, HubError> {
+        let state = &mut *self.state();
+        let round = state.round.as_mut().expect("Xet has a round");
+        if round.broken().is_some() && state.streams == 0 {
+            let xet = self.xet.as_ref().expect("only Xet has rounds");
+            *round = self.begin(xet, round.number + 1)?;
+        }
+        Ok(Arc::clone(round))
     }
 
     fn streamed(&self, round: &Arc<Round>, uploaded: &Uploaded) {
@@ -423,12 +433,16 @@ impl<'a> Uploader<'a> {
         if self.cancel.is_cancelled() {
             return self.cancelled();
         }
-        let error = match round.broken() {
-            Some(before) => XetError::PreviousTaskError(before.to_owned()),
-            None => error,
-        };
-        round.give_up(error.to_string());
-        self.xet_error(path, error)
+        if let Some(why) = round.broken() {
+            return self.broken(why);
+        }
+        let error = self.xet_error(path, error);
+        round.give_up(chain(&error));
+        error
+    }
+
+    fn broken(&self, why: &str) -> HubError {
+        HubError::UploadBroken { repo: self.repo.clone(), why: why.to_owned() }
     }
 
     fn xet_error(&self, path: &str, source: XetError) -> HubError {

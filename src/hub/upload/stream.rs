@@ -45,7 +45,8 @@ impl<'u> UploadStream<'u> {
         size: u64,
     ) -> Result<Self, HubError> {
         let runtime = uploader.runtime();
-        let upload = runtime.block_on(round.stream(path)).map_err(|e| uploader.failed(&round, path, e))?;
+        let upload =
+            runtime.block_on(round.stream(path, size)).map_err(|e| uploader.failed(&round, path, e))?;
         let (pieces, mut waiting) = mpsc::channel(WAITING);
         let feed = upload.clone();
         let feeding = runtime.spawn(async move {

@@ -19,6 +19,7 @@ use xet::xet_session::{
 };
 
 use super::grant::Grant;
+use crate::base::hash;
 use crate::hub::retry::Retry;
 
 /// Xorbs on their way to the store at once.
@@ -75,7 +76,7 @@ fn config(retry: &Retry) -> XetConfig {
     config.client.connect_timeout = retry.stall;
     config.client.ac_max_upload_concurrency = XORBS;
     // What was sent is noted soon, so that a round that fails is not sent again.
-    config.data.session_xorb_metadata_flush_max_count = 8;
+    config.data.session_xorb_metadata_flush_max_count = 1;
     // Entries of an index in memory, one for 64 KiB of data: enough for 128 GiB.
     config.shard.chunk_index_table_max_size = 2 << 20;
     config
@@ -95,8 +96,13 @@ pub(super) struct Round {
 pub(super) struct Moved([u64; 5]);
 
 impl Round {
-    pub(super) async fn stream(&self, path: &str) -> Result<XetStreamUpload, XetError> {
-        self.commit.upload_stream(Some(path.to_owned()), Sha256Policy::Compute).await
+    pub(super) async fn stream(&self, path: &str, size: u64) -> Result<XetStreamUpload, XetError> {
+        let sha256 = match size {
+            // Of no bytes it computes a hash of zeros.
+            0 => Sha256Policy::from_hex(&hash::sha256(b"")),
+            _ => Sha256Policy::Compute,
+        };
+        self.commit.upload_stream(Some(path.to_owned()), sha256).await
     }
 
     pub(super) async fn commit(&self) -> Result<XetCommitReport, XetError> {
