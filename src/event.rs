@@ -70,7 +70,7 @@ codes! {
     TensorFallback = "QTZ-003", Warning, "Tensors whose width does not fit a type took its fallback.";
     PassFinished = "QTZ-004", Info, "The pass is over: time, throughput, peak memory.";
     ImatrixCovers = "QTZ-005", Info, "How much of an output is quantized by importance, and what the matrix has nothing for.";
-    ImatrixGaps = "QTZ-006", Warning, "The importance matrix has nothing for tensors or experts that it should have.";
+    ImatrixGaps = "QTZ-006", Warning, "There is no importance matrix where one is needed, or it has nothing for tensors or experts that it should have.";
     CardWritten = "MCD-001", Info, "The model card, log and metadata of an output were written.";
     CardNotice = "MCD-002", Warning, "The source's card lacks something, or something in it could not be used.";
     RightsChecked = "HUF-001", Info, "The token may write to the repository, or may create it.";

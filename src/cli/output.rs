@@ -30,7 +30,7 @@ pub(super) fn describe(target: &Target, kind: &str, outcome: Outcome, as_json: b
     };
     if as_json {
         let object = json!({ "path": path, "files": files, "type": kind, "tensors": tensors, "fallbacks": fallbacks, "bytes": bytes,
-                             "bits_per_weight": bits, "snr_db": snr, "written": written });
+                             "tensor_bytes": layout.tensor_bytes(), "bits_per_weight": bits, "snr_db": snr, "written": written });
         return format!("{object}\n");
     }
     let verb = if written { "" } else { "would write " };

@@ -12,7 +12,9 @@ use crate::event::{Code, Event};
 use crate::quantize::imatrix::Selection;
 use crate::quantize::options::{parse_layers, parse_type};
 use crate::quantize::simd;
-use crate::quantize::{Imatrix, Method, Options, Override, TensorType, layout, split};
+use crate::quantize::{
+    Imatrix, LayoutError, Method, Options, Override, TensorType, layout as lay_out, split,
+};
 use crate::run::files::{self, Target};
 
 /// Runs the command.
@@ -31,16 +33,18 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     };
     let mut options = options(&args.recipe)?;
     options.imatrix = imatrix.as_ref().map(|imatrix| imatrix.origin.clone());
-    // Saying what would be written loses nothing.
-    options.allow_requantize |= args.dry_run;
+    options.dry_run = args.dry_run;
     options.keep_split = args.keep_split;
     let model = GgufModel::open(&typed.input)?;
     let blueprint = Blueprint::from_gguf(&model)?;
-    let layout = layout(&blueprint, typed.method, &options)?;
+    let layout = lay_out(&blueprint, typed.method, &options)?;
     layout.check_built(&blueprint)?;
     if let Some(imatrix) = &imatrix {
-        let coverage = imatrix.cover(&layout, &blueprint, typed.method)?;
-        context.observer.event(coverage.event(typed.method.name));
+        match imatrix.cover(&layout, &blueprint, typed.method) {
+            Ok(coverage) => context.observer.event(coverage.event(typed.method.name)),
+            Err(error) if args.dry_run => warn(context, &error),
+            Err(error) => return Err(error.into()),
+        }
     }
     let output = typed
         .output
@@ -56,6 +60,10 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     let name = typed.method.name;
     let targets = [Target { name: name.to_owned(), path: output, layout, parts }];
     if args.dry_run {
+        let real = Options { dry_run: false, ..options };
+        if let Err(error @ LayoutError::ImatrixRequired { .. }) = lay_out(&blueprint, typed.method, &real) {
+            warn(context, &error);
+        }
         let result = output::describe(&targets[0], name, Outcome::Planned, context.json);
         return print(&result);
     }
@@ -76,6 +84,11 @@ pub(super) fn run(args: &QuantizeArgs, context: &Context) -> Result<(), Failure>
     let [target] = &targets;
     let snr = report.file_loss(&target.layout.header).and_then(|l| l.snr_db());
     print(&output::describe(target, name, Outcome::Written { snr }, context.json))
+}
+
+/// Says of a dry run what would stop a real one.
+fn warn(context: &Context, error: &dyn std::error::Error) {
+    context.observer.event(Event::new(Code::ImatrixGaps, format!("it cannot be written like this: {error}")));
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -144,6 +157,7 @@ pub(super) fn options(args: &RecipeArgs) -> Result<Options, Failure> {
         prune_layers: args.prune_layers.as_deref().map(parse_layers).transpose()?.unwrap_or_default(),
         override_kv: args.override_kv.iter().map(|o| Override::parse(o)).collect::<Result<_, _>>()?,
         allow_requantize: args.allow_requantize,
+        dry_run: false,
         keep_split: false,
         imatrix: None,
     })

@@ -194,7 +194,7 @@ fn check(
 ) -> Result<(), LayoutError> {
     let tensor = || name.to_owned();
     let requires = requires_imatrix(name, ty, method) || (base.ty != ty && block::requires_importance(ty));
-    if options.imatrix.is_none() && requires {
+    if options.imatrix.is_none() && requires && !options.dry_run {
         return Err(LayoutError::ImatrixRequired { tensor: tensor(), ty, method: method.name });
     }
     if !base.row_values().is_multiple_of(ty.block_size() as u64) {
@@ -205,7 +205,7 @@ fn check(
     if base.ty != ty && !readable {
         return Err(LayoutError::Source { tensor: tensor(), from: base.ty, to: ty });
     }
-    if base.ty.is_quantized() && base.ty != ty && !options.allow_requantize {
+    if base.ty.is_quantized() && base.ty != ty && !options.allow_requantize && !options.dry_run {
         return Err(LayoutError::Requantize { tensor: tensor(), from: base.ty, to: ty });
     }
     Ok(())
@@ -302,10 +302,14 @@ impl Layout {
         self.header.tensors.iter().map(TensorInfo::values).sum()
     }
 
+    /// Bytes of all tensors, padding and metadata left out: the reference's "quant size".
+    pub fn tensor_bytes(&self) -> u64 {
+        self.header.tensors.iter().map(TensorInfo::bytes).sum()
+    }
+
     /// Bits for each value, padding and metadata left out.
     pub fn bits_per_weight(&self) -> f64 {
-        let bytes: u64 = self.header.tensors.iter().map(TensorInfo::bytes).sum();
-        bytes as f64 * 8.0 / self.values() as f64
+        self.tensor_bytes() as f64 * 8.0 / self.values() as f64
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Options {
     pub override_kv: Vec<Override>,
     /// Whether tensors that are quantized already may be quantized again (`--allow-requantize`).
     pub allow_requantize: bool,
+    /// Only types and sizes are asked for: quantizing again and types without the importance that they require are let
+    /// by (`--dry-run`).
+    pub dry_run: bool,
     /// The tensors stay in the order of the input's files; see [`split::keep`](super::split::keep).
     pub keep_split: bool,
     /// The importance matrix that is used, as the header names it.

@@ -299,6 +299,7 @@ fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Options, JobError
         prune_layers: q.prune_layers.clone().unwrap_or_default(),
         override_kv,
         allow_requantize: q.allow_requantize.unwrap_or(false),
+        dry_run: false,
         keep_split: false,
         imatrix: imatrix.map(|i| i.origin.clone()),
     })

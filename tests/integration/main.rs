@@ -6,9 +6,9 @@
 mod cli;
 mod generated;
 mod hub;
-mod imatrix;
 mod mixtures;
 mod parity;
+mod quantize;
 mod splits;
 mod support;
 mod upload;

@@ -3,4 +3,5 @@
 pub(crate) mod command;
 pub(crate) mod fixtures;
 pub(crate) mod hub;
-pub(crate) mod imatrices;
+pub(crate) mod models;
+pub(crate) mod random;

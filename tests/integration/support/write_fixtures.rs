@@ -1,8 +1,11 @@
-//! Writes the seeded checkpoints as folders, for `scripts/record-parity` and for the example.
+//! Writes what the parity tests are about, for the reference to work on.
 //!
-//! `cargo run --example fixtures -- INTO [FOLDER…]` writes those folders, or all, into `INTO`.
+//! `cargo run --example fixtures -- checkpoints INTO [FOLDER…]` writes those seeded checkpoints, or all, into `INTO`;
+//! `models INTO` the seeded GGUF files and importance matrices.
 
 mod fixtures;
+mod models;
+mod random;
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -10,12 +13,17 @@ use std::{env, fs, io};
 use fixtures::FIXTURES;
 
 fn main() -> io::Result<()> {
-    let mut args = env::args().skip(1);
-    let into = args.next().ok_or_else(|| io::Error::other("usage: fixtures INTO [FOLDER...]"))?;
-    let only: Vec<String> = args.collect();
-    let tokenizer = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tiny/tokenizer.json"))?;
-    for fixture in FIXTURES.iter().filter(|f| only.is_empty() || only.iter().any(|name| name == f.folder)) {
-        fixture.write(Path::new(&into), &tokenizer)?;
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["checkpoints", into, ref only @ ..] => {
+            let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tiny/tokenizer.json");
+            let tokenizer = fs::read(tokenizer)?;
+            let mut wanted = FIXTURES.iter().filter(|f| only.is_empty() || only.contains(&f.folder));
+            wanted.try_for_each(|fixture| fixture.write(Path::new(into), &tokenizer))
+        }
+        ["models", into] => models::files()
+            .into_iter()
+            .try_for_each(|(name, bytes)| fs::write(Path::new(into).join(name), bytes)),
+        _ => Err(io::Error::other("usage: fixtures checkpoints INTO [FOLDER...] | fixtures models INTO")),
     }
-    Ok(())
 }
