@@ -44,6 +44,21 @@ record-parity ref *folders:
 record-mixtures ref:
     scripts/record-mixtures {{ref}}
 
+# Record anew what llama-quantize makes of the seeded models, by every method and with every option
+[group('parity')]
+record-quantize ref:
+    scripts/record-quantize {{ref}}
+
+# Record anew how the reference splits files
+[group('parity')]
+record-splits ref:
+    scripts/record-splits {{ref}}
+
+# A checkpoint by every method, live against the reference (see scripts/parity)
+[group('parity')]
+parity ref model:
+    scripts/parity {{ref}} {{model}}
+
 # SmolLM2-135M through the whole ladder, against the recorded hashes (needs Python for the download)
 [group('parity')]
 real:
