@@ -41,6 +41,7 @@ impl Explain for HubError {
     fn kind(&self) -> Kind {
         match self {
             HubError::Cancelled { .. } | HubError::Unpublished { .. } => Kind::Interrupted,
+            HubError::Doubtful { source, .. } | HubError::Unchecked { source, .. } => source.kind(),
             e if e.is_about_credentials() => Kind::Credentials,
             HubError::RepoNotFound { .. }
             | HubError::RevisionNotFound { .. }

@@ -260,6 +260,9 @@ impl HubError {
         if let HubError::Xet { source, .. } = self {
             return matches!(**source, XetError::Authentication(_));
         }
+        if let HubError::Doubtful { source, .. } | HubError::Unchecked { source, .. } = self {
+            return source.is_about_credentials();
+        }
         matches!(
             self,
             HubError::Gated { .. }

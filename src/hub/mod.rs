@@ -1,4 +1,4 @@
-//! The Hugging Face Hub: checkpoints as local folders, and what can be known of them without their weights.
+//! The Hugging Face Hub: checkpoints as local folders, what can be known of them without their weights, and publishing.
 //!
 //! In: a repository, a revision, an endpoint, perhaps a token. Out: [`snapshot`] gives a folder that
 //! [`Checkpoint::open`](crate::checkpoint::Checkpoint::open) reads, [`describe`] its listing, its small files and
@@ -6,9 +6,14 @@
 //! with what the Hub states (size and SHA-256; git's blob name for small files) before it gets its final
 //! name, so whatever stands in a snapshot's folder is whole.
 //!
+//! The other way: [`check_rights`] finds out before any work whether a repository can be published to, [`Uploader`] brings
+//! large files into the Hub's store, and [`publish`] makes one commit of them and of small ones, or none, and compares
+//! what the Hub then shows; a [`Receipt`] says what that was.
+//!
 //! Refuses: pickle and repositories without safetensors, file names that leave the folder, more bytes than the
 //! listing said, and to send the token to any origin but the endpoint's. Reads no environment: callers pass
-//! [`HubOptions`]; only proxies are the system's, as the HTTP library finds them. The functions block; they start a runtime of their own and must not be called inside one.
+//! [`HubOptions`]; only proxies are the system's, as the HTTP library finds them. The functions block; they start a
+//! runtime of their own and must not be called inside one.
 //!
 //! The cache, below [`HubOptions::cache`]; the last folder has the model's name because the converter reads it:
 //!
@@ -25,11 +30,16 @@ mod account;
 mod address;
 mod api;
 mod client;
+mod commit;
 mod describe;
 mod download;
 mod error;
 mod oidc;
 mod part;
+mod preupload;
+mod publication;
+mod publish;
+mod receipt;
 mod remote;
 mod retry;
 mod rights;
@@ -37,7 +47,9 @@ mod select;
 mod snapshot;
 mod status;
 mod store;
+mod tag;
 mod upload;
+mod verify;
 mod wire;
 
 use std::path::PathBuf;
@@ -46,6 +58,9 @@ pub use self::account::{Account, Organisation, Role};
 pub use self::describe::{Description, RemoteShard, describe};
 pub use self::error::{Access, HubError};
 pub use self::oidc::{TokenSource, Workflow};
+pub use self::publication::{Content, Publication, PublishFile};
+pub use self::publish::publish;
+pub use self::receipt::{FileState, PullRequest, RECEIPT_FORMAT, Receipt, ReceiptFile, ReceiptTag};
 pub use self::remote::{RepoState, create, read_file, state};
 pub use self::retry::Retry;
 pub use self::rights::{Destination, Rights, check_rights};

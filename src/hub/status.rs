@@ -15,6 +15,9 @@ use super::wire;
 /// Longest message of a server that is repeated, in characters.
 const MESSAGE: usize = 300;
 
+/// What the Hub says of a token that it does not know, or no more.
+const INVALID: &str = "Invalid credentials";
+
 /// An answer that is neither a success nor a redirect, and who asked.
 pub(super) struct Refusal<'a> {
     pub(super) subject: Subject<'a>,
@@ -54,6 +57,10 @@ impl Refusal<'_> {
                 let page = shown(endpoint).trim_end_matches('/').to_owned() + "/" + &repo.to_string();
                 Failure::never(HubError::Gated { repo, page, signed_in })
             }
+            // Said of public repositories, too, and with no code or with another.
+            (401, _) if message.starts_with(INVALID) => {
+                Failure::never(HubError::TokenRefused { repo, signed_in, access })
+            }
             (_, "RepoNotFound") => Failure::never(HubError::RepoNotFound { repo, signed_in }),
             (_, "RevisionNotFound") => {
                 Failure::never(HubError::RevisionNotFound { repo, revision: subject.revision.to_owned() })
@@ -80,6 +87,7 @@ mod tests {
         let repo = RepoId::parse("o/n").unwrap();
         let url = Url::parse("https://hub.example/x?signature=secret").unwrap();
         let mut headers = HeaderMap::new();
+        let (code, said) = code.split_once(": ").unwrap_or((code, ""));
         if !code.is_empty() {
             headers.insert("x-error-code", code.parse().unwrap());
         }
@@ -88,7 +96,7 @@ mod tests {
             url: &url,
             status: StatusCode::from_u16(status).unwrap(),
             headers: &headers,
-            said: None,
+            said: Some(said.to_owned()),
             at_hub,
             signed_in: false,
             access: Access::Write,
@@ -108,6 +116,7 @@ mod tests {
         check(403, "GatedRepo", true, Some("a"), "page: \"https://hub.example/x/o/n\"");
         check(401, "GatedRepo", true, None, "Gated");
         check(401, "", true, None, "TokenRefused");
+        check(401, "RepoNotFound: Invalid credentials in Authorization header", true, None, "TokenRefused");
         check(403, "", true, None, "access: Write");
         check(403, "", false, Some("a"), "again: Soon");
         check(503, "", true, None, "again: Soon");

@@ -8,6 +8,7 @@ mod generated;
 mod hub;
 mod mixtures;
 mod parity;
+mod publish;
 mod quantize;
 mod splits;
 mod support;

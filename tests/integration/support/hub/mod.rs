@@ -390,6 +390,7 @@ async fn serve(settings: Settings, folder: &Path) -> Arc<Shared> {
         .route(&format!("{model}/paths-info/{{revision}}"), post(read::paths_info))
         .route(&format!("{model}/xet-read-token/{{revision}}"), get(read::read_token))
         .route(&format!("{model}/xet-write-token/{{revision}}"), get(read::write_token))
+        .route(&format!("{model}/discussions"), get(read::discussions))
         .route(&format!("{model}/preupload/{{revision}}"), post(commit::preupload))
         .route(&format!("{model}/commit/{{revision}}"), post(commit::commit))
         .route("/{owner}/{name}/resolve/{revision}/{*path}", get(read::resolve))

@@ -59,6 +59,26 @@ impl Shared {
     }
 }
 
+/// `GET /api/models/{id}/discussions`: the pull requests, all of them open.
+pub(super) async fn discussions(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    at: At,
+) -> Response {
+    let id = id(&at);
+    let repository = match shared.find(&id, "main", &caller) {
+        Err(response) => return *response,
+        Ok((repository, _)) => repository,
+    };
+    let requests = repository.refs.keys().filter_map(|name| {
+        let (number, commit) = (name.strip_prefix("refs/pr/")?.parse::<u64>().ok()?, repository.find(name)?);
+        Some(json!({"num": number, "title": commit.summary, "status": "open", "isPullRequest": true,
+            "repo": {"type": "model", "name": id}, "createdAt": "2026-01-01T00:00:00.000Z"}))
+    });
+    let list: Vec<Value> = requests.collect();
+    Json(json!({"count": list.len(), "start": 0, "discussions": list})).into_response()
+}
+
 /// `GET /api/models/{id}[/revision/{revision}]`
 pub(super) async fn info(
     State(shared): State<Arc<Shared>>,
