@@ -6,6 +6,7 @@
 mod cli;
 mod generated;
 mod hub;
+mod loopback;
 mod mixtures;
 mod parity;
 mod publish;

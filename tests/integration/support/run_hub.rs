@@ -11,14 +11,14 @@ use std::sync::mpsc;
 use clap::Parser;
 use hub::{Hub, Role, Settings};
 
-/// A Hugging Face Hub on loopback: takes uploads (Xet, LFS), serves downloads, forgets everything when it ends
+/// A Hugging Face Hub on loopback: takes uploads (Xet, LFS) and serves downloads; forgets everything when it ends
 #[derive(Parser)]
 #[command(name = "loopback-hub")]
 struct Args {
     /// Port to listen on [default: any that is free]
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     port: u16,
-    /// Keep large files here [default: a temporary folder, removed at the end]
+    /// Keep everything here, for the next start [default: a temporary folder, removed at the end]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
     /// Serve a folder as a repository; may be given again

@@ -257,6 +257,9 @@ pub(super) async fn guard(
     let content = on != On::Cdn || request.method() == Method::GET;
     request.extensions_mut().insert(Struck(fault.clone()));
     let response = next.run(request).await;
+    if matches!(on, On::Create | On::Delete | On::Commit) {
+        shared.save();
+    }
     match fault {
         Some(Fault::After(status)) => StatusCode::from_u16(status).unwrap().into_response(),
         Some(Fault::Lost) => cut(),

@@ -66,7 +66,7 @@ pub struct Settings {
     pub part: Option<u64>,
     /// Files of a page of the listing; small, so that tests see several.
     pub page: usize,
-    /// Where large files are kept; none for a folder that goes away with the Hub.
+    /// Where everything is kept, for the next Hub there; none for a folder that goes away with the Hub.
     pub folder: Option<PathBuf>,
 }
 
@@ -186,6 +186,7 @@ impl Hub {
         repository.gated = repo.gated;
         repository.private_to = repo.private_to;
         self.shared.repos.lock().unwrap().insert(id.to_owned(), repository);
+        self.shared.save();
     }
 
     /// A repository with a copy of a folder's files, which stay where they are.
@@ -212,12 +213,13 @@ impl Hub {
             }
         }
         self.shared.repos.lock().unwrap().insert(id.to_owned(), Repository::new(files, "initial commit"));
+        self.shared.save();
         Ok(())
     }
 
     /// Somebody else commits to `main`; gives the commit. `None` deletes a file.
     pub fn push<'a>(&self, id: &str, changes: impl IntoIterator<Item = (&'a str, Option<File>)>) -> String {
-        self.change(id, |repository| {
+        let made = self.change(id, |repository| {
             let head = repository.find("main").unwrap().clone();
             let mut files = head.files;
             for (path, file) in changes {
@@ -227,7 +229,9 @@ impl Hub {
                 }
             }
             repository.commit("main", Some(head.id), files, "somebody else's commit", "").id.clone()
-        })
+        });
+        self.shared.save();
+        made
     }
 
     /// Another name (`refs/pr/1`, a branch) for what `main` means now.
@@ -354,6 +358,25 @@ impl Hub {
     }
 }
 
+impl Shared {
+    /// Keeps the repositories where they are to be kept.
+    fn save(&self) {
+        let Some(folder) = &self.settings.folder else { return };
+        let repos = self.repos.lock().unwrap();
+        let coming = folder.join("repos.json.coming");
+        fs::write(&coming, serde_json::to_vec(&*repos).unwrap()).unwrap();
+        fs::rename(coming, folder.join("repos.json")).unwrap();
+    }
+}
+
+/// The repositories that a Hub left in this folder.
+fn kept(folder: &Path) -> BTreeMap<String, Repository> {
+    match fs::read(folder.join("repos.json")) {
+        Ok(bytes) => serde_json::from_slice(&bytes).expect("repos.json is of a loopback Hub"),
+        Err(_) => BTreeMap::new(),
+    }
+}
+
 async fn serve(settings: Settings, folder: &Path) -> Arc<Shared> {
     let listen = async |port| TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let (api, cdn, cas, ci) =
@@ -368,7 +391,7 @@ async fn serve(settings: Settings, folder: &Path) -> Arc<Shared> {
             request_url: format!("{}/identity?api-version=2.0", origin(&ci)),
             request_token: "github-runner".to_owned(),
         },
-        repos: Mutex::default(),
+        repos: Mutex::new(kept(folder)),
         accounts: Accounts::default(),
         log: fault::Log::default(),
         store: Store::new(folder).unwrap(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use axum::body::Bytes;
 use jamph_quantizer::base::hash;
+use serde::{Deserialize, Serialize};
 
 /// A repository to start from: one commit.
 #[derive(Clone, Default)]
@@ -25,7 +26,7 @@ pub struct File {
 }
 
 /// A repository as it is.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Repository {
     pub(super) private: bool,
     pub(super) private_to: Option<String>,
@@ -39,7 +40,7 @@ pub(super) struct Repository {
 }
 
 /// A state of the files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Commit {
     pub id: String,
     pub parent: Option<String>,
@@ -49,7 +50,7 @@ pub struct Commit {
 }
 
 /// A file of a commit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Entry {
     pub size: u64,
     pub lfs: bool,
@@ -62,9 +63,10 @@ pub struct Entry {
 }
 
 /// Where a file's bytes are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Content {
-    Memory(Bytes),
+    Memory(#[serde(with = "in_base64")] Bytes),
     Disk(PathBuf),
     /// In Xet's store, under the hash.
     Xet(String),
@@ -211,4 +213,20 @@ fn id<'a>(
         all.extend([path.as_bytes(), b" ", blob.as_bytes(), b"\n"].concat());
     }
     hash::git_blob(&all)
+}
+
+/// Bytes as text, for a Hub that keeps what came.
+mod in_base64 {
+    use axum::body::Bytes;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        STANDARD.encode(bytes).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map(Bytes::from).map_err(de::Error::custom)
+    }
 }
