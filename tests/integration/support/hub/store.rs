@@ -23,6 +23,9 @@ use super::{Answer, Shared, no};
 const SMALL_PIECE: usize = 4096;
 const PIECE: usize = 256 << 10;
 
+/// Bytes for which a file of Xet's is not put together.
+const LITTLE: u64 = 1 << 20;
+
 /// The object store of LFS, and the files that were put together again from Xet's.
 pub(super) struct Store {
     folder: PathBuf,
@@ -153,9 +156,12 @@ impl Store {
 }
 
 impl Shared {
-    /// Content that can be read by position.
-    async fn readable(&self, entry: &Entry) -> Content {
+    /// Content that can be read by position; little of a file in Xet's store needs no whole file.
+    async fn readable(&self, entry: &Entry, length: u64) -> Content {
         match &entry.content {
+            Content::Xet(hash) if length <= LITTLE && !self.store.whole(hash).exists() => {
+                entry.content.clone()
+            }
             Content::Xet(hash) => {
                 Content::Disk(self.xet.whole(hash, &entry.sha256, self.store.whole(hash)).await)
             }
@@ -165,7 +171,7 @@ impl Shared {
 
     /// All bytes of a file.
     pub(super) async fn bytes(&self, entry: &Entry) -> Vec<u8> {
-        match self.readable(entry).await {
+        match self.readable(entry, u64::MAX).await {
             Content::Memory(bytes) => bytes.to_vec(),
             Content::Disk(path) => fs::read(path).unwrap(),
             Content::Xet(_) => unreachable!("it was put together"),
@@ -192,10 +198,10 @@ impl Shared {
         let range = range.flatten();
         let wanted = range.clone().unwrap_or(0..entry.size);
         let length = wanted.end - wanted.start;
-        let body = match self.readable(entry).await {
+        let body = match self.readable(entry, length).await {
             Content::Memory(bytes) => in_pieces(bytes.slice(wanted.start as usize..wanted.end as usize)),
             Content::Disk(path) => from_disk(&path, wanted),
-            Content::Xet(_) => unreachable!("it was put together"),
+            Content::Xet(hash) => Body::from(self.xet.part(&hash, wanted).await),
         };
         let mut response = Response::new(body);
         response.headers_mut().insert(header::ETAG, etag.parse().unwrap());

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -150,6 +151,25 @@ impl Xet {
         );
         std::fs::rename(&coming, &path).unwrap();
         path
+    }
+
+    /// Some bytes of a file, from those of its chunks that hold them.
+    pub(super) async fn part(&self, hash: &str, range: Range<u64>) -> Vec<u8> {
+        let client = self.server.as_ref().expect("the file is in the store").client();
+        let HexMerkleHash(file) = serde_json::from_value(json!(hash)).unwrap();
+        let (info, _) = client.get_file_reconstruction_info(&file).await.unwrap().unwrap();
+        let (mut at, mut found) = (0, Vec::new());
+        for segment in &info.segments {
+            let end = at + u64::from(segment.unpacked_segment_bytes);
+            if at < range.end && range.start < end {
+                let chunks = (segment.chunk_index_start, segment.chunk_index_end);
+                let bytes = client.get_xorb_ranges(&segment.xorb_hash, vec![chunks]).await.unwrap().concat();
+                let (from, to) = (range.start.saturating_sub(at), range.end.min(end) - at);
+                found.extend_from_slice(&bytes[from as usize..to as usize]);
+            }
+            at = end;
+        }
+        found
     }
 
     /// What a request at the store may do, by its token; addresses that are signed need none.
