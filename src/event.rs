@@ -56,6 +56,8 @@ codes! {
     JobUpToDate = "PLN-002", Info, "Outputs are there and match their recipes; they are kept.";
     SpaceChecked = "PLN-003", Detail, "Free disk and memory were compared with what the job needs.";
     JobFailed = "PLN-004", Error, "A job failed; the others go on.";
+    Waiting = "PLN-005", Info, "Another run works on the same outputs; this one waits for it.";
+    Unlocked = "PLN-006", Detail, "The cache cannot be written, so that other runs cannot be kept off the same outputs.";
     CheckpointOpened = "MDL-001", Info, "A checkpoint was opened: revision, files, weights.";
     DownloadStarted = "MDL-002", Info, "A file of a megabyte or more is being downloaded.";
     DownloadResumed = "MDL-003", Info, "A download goes on where it was interrupted.";
@@ -73,6 +75,7 @@ codes! {
     ImatrixGaps = "QTZ-006", Warning, "There is no importance matrix where one is needed, or it has nothing for tensors or experts that it should have.";
     CardWritten = "MCD-001", Info, "The model card, log and metadata of an output were written.";
     CardNotice = "MCD-002", Warning, "The source's card lacks something, or something in it could not be used.";
+    GateOpen = "MCD-003", Warning, "The source asks its users to accept terms; the repository does not.";
     RightsChecked = "HUF-001", Info, "The token may write to the repository, or may create it.";
     UploadRetried = "HUF-002", Warning, "A request of an upload failed and is tried again.";
     RepositoryCreated = "HUF-003", Info, "A repository was created.";
@@ -89,6 +92,7 @@ codes! {
     UploadStarted = "HUF-014", Info, "A file is being uploaded.";
     UploadFinished = "HUF-015", Info, "The Hub's store has a file, and its sha256 is what was computed here.";
     ScratchMoved = "HUF-016", Warning, "The cache folder cannot be written; an upload keeps its notes elsewhere.";
+    ReceiptLost = "HUF-017", Warning, "A publication's receipt could not be left beside the outputs; the publication has happened.";
 }
 
 /// Something that happened.

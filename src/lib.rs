@@ -3,8 +3,8 @@
 //!
 //! The way of the data is the list of modules; docs/architecture.md draws it:
 //! a [`checkpoint`] is turned by [`convert`] into a blueprint without reading weights, [`quantize`] lays out one file
-//! a method and walks the weights once for all of them, [`card`] describes what came out, and [`run`] does this for
-//! every job of a `models.yaml` ([`config`]).
+//! a method and walks the weights once for all of them, [`card`] describes what came out, [`publish`] works out what one
+//! commit does to the model's repository, and [`run`] does all this for every job of a `models.yaml` ([`config`]).
 
 pub mod arch;
 pub mod base;
@@ -17,6 +17,7 @@ pub mod event;
 pub mod gguf;
 pub mod hub;
 pub mod plan;
+pub mod publish;
 pub mod quantize;
 pub mod report;
 pub mod run;

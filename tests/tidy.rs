@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "arch", "hub"],
     &["checkpoint"],
     &["convert", "quantize", "card"],
-    &["plan"],
+    &["plan", "publish"],
     &["run"],
     &["report"],
     &["cli"],

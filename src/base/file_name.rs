@@ -20,6 +20,19 @@ fn is_safe_component(part: &str) -> bool {
         && !is_device(part)
 }
 
+/// Whether a file at the root of a repository holds terms that go with its weights: a licence, a notice, a policy of use,
+/// as a text or a page.
+pub fn is_licence(path: &str) -> bool {
+    const STARTS: [&str; 5] = ["license", "licence", "copying", "notice", "use_policy"];
+    const ENDS: [&str; 6] = ["", "txt", "md", "rst", "html", "pdf"];
+    let lower = path.to_ascii_lowercase();
+    let stem_ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    // `LICENSE-2.0` has no extension, though it has a point.
+    let end = lower.rsplit_once('.').map_or("", |(_, end)| end);
+    let plain = ENDS.contains(&end) || end.bytes().all(|b| b.is_ascii_digit());
+    !path.contains('/') && plain && STARTS.iter().any(|s| lower.strip_prefix(s).is_some_and(stem_ends))
+}
+
 /// Whether Windows gives this name to a device, as it does with any extension: `nul`, `com1.txt`.
 pub fn is_device(name: &str) -> bool {
     const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
@@ -35,6 +48,35 @@ pub fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn licences_are_known_by_their_names() {
+        for yes in [
+            "LICENSE",
+            "LICENSE.txt",
+            "license.md",
+            "LICENCE",
+            "LICENSE-CODE",
+            "LICENSE-2.0",
+            "COPYING",
+            "NOTICE",
+            "Notice.txt",
+            "USE_POLICY.md",
+        ] {
+            assert!(is_licence(yes), "{yes}");
+        }
+        for no in [
+            "licenses.json",
+            "licensed",
+            "LICENSE.py",
+            "docs/LICENSE",
+            "README.md",
+            "noticeboard.md",
+            "use.md",
+        ] {
+            assert!(!is_licence(no), "{no}");
+        }
+    }
 
     #[test]
     fn hostile_paths() {

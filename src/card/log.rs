@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::metadata::{ImatrixCoverage, Output, QuantizationMetadata, Recipe, TensorQuality};
+use super::metadata::{ImatrixCoverage, Made, Output, QuantizationMetadata, Recipe, TensorQuality};
 use super::text;
 use crate::base::units;
 
@@ -12,11 +12,30 @@ pub const FILE_NAME: &str = "MODEL_LOG.md";
 /// The text of the log. `title` is the name that the outputs share.
 pub fn render(title: &str, metadata: &QuantizationMetadata) -> String {
     let mut out = format!("# Log of {}\n\n", text::plain(title));
-    overview(&mut out, metadata);
-    out.push_str("\n## Steps\n\n| Started | Step | Took |\n| --- | --- | ---: |\n");
-    for step in &metadata.run.steps {
-        let took = step.seconds.map(text::duration).unwrap_or_default();
-        row(&mut out, &[text::plain(&step.started), text::plain(&step.what), took]);
+    // The last run first; outputs of earlier ones may stand beside its own.
+    let mut runs: Vec<(Made<'_>, Vec<&str>)> = Vec::new();
+    for output in &metadata.outputs {
+        let (made, method) = (metadata.made(output), &*output.recipe.method);
+        match runs.iter_mut().find(|(run, _)| *run == made) {
+            Some((_, methods)) => methods.push(method),
+            None => runs.push((made, vec![method])),
+        }
+    }
+    runs.sort_by(|(a, _), (b, _)| b.run.started.cmp(&a.run.started));
+    for (i, (made, methods)) in runs.iter().enumerate() {
+        if runs.len() > 1 {
+            let title = format!("Run of {}: {}", made.run.started, methods.join(", "));
+            writeln!(out, "{}## {}\n", if i > 0 { "\n" } else { "" }, text::plain(&title))
+                .expect("writing to a string");
+        }
+        overview(&mut out, *made);
+        let level = if runs.len() > 1 { "###" } else { "##" };
+        write!(out, "\n{level} Steps\n\n| Started | Step | Took |\n| --- | --- | ---: |\n")
+            .expect("writing to a string");
+        for step in &made.run.steps {
+            let took = step.seconds.map(text::duration).unwrap_or_default();
+            row(&mut out, &[text::plain(&step.started), text::plain(&step.what), took]);
+        }
     }
     for output in &metadata.outputs {
         describe(&mut out, output);
@@ -36,7 +55,7 @@ fn row(out: &mut String, cells: &[String]) {
     writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a string");
 }
 
-fn overview(out: &mut String, m: &QuantizationMetadata) {
+fn overview(out: &mut String, m: Made<'_>) {
     let source = match (&m.source.repo, &m.source.commit) {
         (Some(repo), Some(commit)) => format!("{} at `{}`", text::plain(repo), text::code(commit)),
         (Some(repo), None) => text::plain(repo),
@@ -62,7 +81,7 @@ fn overview(out: &mut String, m: &QuantizationMetadata) {
         ("Finished", text::plain(&m.run.finished)),
         ("Took", text::duration(m.run.seconds)),
         ("Program", text::plain(&format!("{} {}", m.program.name, m.program.version))),
-        ("Reference", text::plain(&m.reference)),
+        ("Reference", text::plain(m.reference)),
         ("Machine", text::plain(&place)),
     ];
     for (name, value) in rows {

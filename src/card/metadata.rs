@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::base::file_name::is_licence;
+
 /// The version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 /// The file's name.
@@ -212,6 +214,60 @@ pub struct Output {
     pub tensors: Vec<TensorQuality>,
     /// Seconds that the file took; files of one pass share their time.
     pub seconds: f64,
+    /// By what, from what and when it was made, where that is not what the whole file says: outputs of several runs stand
+    /// together in one repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+}
+
+/// By what, from what and when an output was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// The program that made it.
+    pub program: Program,
+    /// The llama.cpp release whose bytes it has.
+    pub reference: String,
+    /// What was quantized.
+    pub source: Source,
+    /// When, where and how long.
+    pub run: Run,
+}
+
+/// By what, from what and when an output was made: of its own, or of the whole file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Made<'a> {
+    /// The program that made it.
+    pub program: &'a Program,
+    /// The llama.cpp release whose bytes it has.
+    pub reference: &'a str,
+    /// What was quantized.
+    pub source: &'a Source,
+    /// When, where and how long.
+    pub run: &'a Run,
+}
+
+impl Made<'_> {
+    /// The same, to be kept.
+    pub fn to_origin(self) -> Origin {
+        Origin {
+            program: self.program.clone(),
+            reference: self.reference.to_owned(),
+            source: self.source.clone(),
+            run: self.run.clone(),
+        }
+    }
+}
+
+impl Output {
+    /// Its files: name, size and SHA-256 of each.
+    pub fn files(&self) -> Vec<FilePart> {
+        match &self.sha256 {
+            Some(sha256) if self.parts.is_empty() => {
+                vec![FilePart { file: self.file.clone(), size: self.size, sha256: sha256.clone() }]
+            }
+            _ => self.parts.clone(),
+        }
+    }
 }
 
 /// One file of an output that is split.
@@ -385,6 +441,19 @@ impl QuantizationMetadata {
         }
     }
 
+    /// By what, from what and when one of the outputs was made.
+    pub fn made<'a>(&'a self, output: &'a Output) -> Made<'a> {
+        match &output.origin {
+            Some(o) => Made { program: &o.program, reference: &o.reference, source: &o.source, run: &o.run },
+            None => Made {
+                program: &self.program,
+                reference: &self.reference,
+                source: &self.source,
+                run: &self.run,
+            },
+        }
+    }
+
     /// The output of this name, if it is what would be made now. Whether the file itself is still as it was (its size,
     /// its hash) is for the caller to see.
     ///
@@ -393,14 +462,16 @@ impl QuantizationMetadata {
     pub fn up_to_date(&self, wanted: &Wanted<'_>) -> Result<&Output, Stale> {
         let output = self.outputs.iter().find(|o| o.file == wanted.file);
         let output = output.ok_or_else(|| Stale::NotListed(wanted.file.to_owned()))?;
-        if self.reference != wanted.reference {
-            return Err(Stale::Reference { was: self.reference.clone(), now: wanted.reference.to_owned() });
+        let made = self.made(output);
+        if made.reference != wanted.reference {
+            let (was, now) = (made.reference.to_owned(), wanted.reference.to_owned());
+            return Err(Stale::Reference { was, now });
         }
-        let was = self.program.recipe_version;
+        let was = made.program.recipe_version;
         if was != wanted.recipe_version {
             return Err(Stale::RecipeVersion { was, now: wanted.recipe_version });
         }
-        self.source.same_as(wanted.source)?;
+        made.source.same_as(wanted.source)?;
         if output.recipe != *wanted.recipe {
             return Err(Stale::Recipe);
         }
@@ -410,7 +481,8 @@ impl QuantizationMetadata {
 
 impl Source {
     /// Whether this is the same source: the same commit of the same repository, or files of the same size and hash (or
-    /// time of change, where one side has no hash) under the same name, which becomes part of the bytes.
+    /// time of change, where one side has no hash) under the same name, which becomes part of the bytes. What stands
+    /// beside the model for people, its card and its licence, makes no other model.
     ///
     /// # Errors
     /// [`Stale::Source`] names the first difference.
@@ -423,12 +495,16 @@ impl Source {
             return changed("another repository".to_owned());
         }
         if let (Some(was), Some(is)) = (&self.commit, &now.commit) {
-            return if was == is { Ok(()) } else { changed(format!("commit `{was}`, now `{is}`")) };
+            // Another commit may be one of the card alone.
+            if was == is {
+                return Ok(());
+            }
         }
-        if self.files.is_empty() {
+        let decides = |f: &&SourceFile| !is_for_people(&f.path);
+        if !self.files.iter().any(|f| decides(&f)) {
             return changed("neither commit nor files are known".to_owned());
         }
-        for file in &now.files {
+        for file in now.files.iter().filter(decides) {
             let Some(was) = self.files.iter().find(|f| f.path == file.path) else {
                 return changed(format!("`{}` is new", file.path));
             };
@@ -440,11 +516,16 @@ impl Source {
                 return changed(format!("`{}` is another file", file.path));
             }
         }
-        match self.files.iter().find(|f| !now.files.iter().any(|n| n.path == f.path)) {
+        match self.files.iter().filter(decides).find(|f| !now.files.iter().any(|n| n.path == f.path)) {
             Some(gone) => changed(format!("`{}` is gone", gone.path)),
             None => Ok(()),
         }
     }
+}
+
+/// Whether a file of a source is read by people only.
+fn is_for_people(path: &str) -> bool {
+    path.ends_with(".md") || is_licence(path)
 }
 
 /// The JSON Schema of the file, with a final line end.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::inherit::{Fields, repo_id};
-use super::metadata::{Output, QuantizationMetadata};
+use super::metadata::{Made, Output, QuantizationMetadata};
 use super::{text, yaml};
 use crate::base::front_matter::Node;
 use crate::base::units;
@@ -25,9 +25,21 @@ pub struct Card<'a> {
     pub quantized_by: Option<&'a str>,
     /// The notice, in Markdown. It is the user's own text and stands as it is.
     pub description: &'a str,
+    /// Names of the source's licence files, which stand beside the card.
+    pub licences: &'a [String],
     /// The outputs and how they were made.
     pub metadata: &'a QuantizationMetadata,
 }
+
+/// The notice of a card that [`Card::render`] made; the user's own text, unless that was changed by hand since.
+pub fn notice_of(card: &str) -> Option<&str> {
+    let (_, after) = card.split_once("\nGGUF quantizations of ")?;
+    let (_, after) = after.split_once("\n\n")?;
+    Some(after.rsplit_once(FILES)?.0.trim())
+}
+
+/// Where the list of files begins.
+const FILES: &str = "\n## Files\n\n| File | Method |";
 
 impl Card<'_> {
     /// The text of the card.
@@ -68,13 +80,18 @@ impl Card<'_> {
         };
         let some = |text: &Option<String>| text.as_deref().map(Node::text);
         let license = f.license.as_ref();
+        let link = license.and_then(|l| {
+            // An identifier says where its text is; `other` does not.
+            let beside = || self.licences.first().filter(|_| l.id == "other");
+            l.link.as_ref().or_else(beside).map(Node::text)
+        });
         let base = f.base_model.as_deref();
         let pairs = [
             ("base_model", base.map(one_or_list)),
             ("base_model_relation", base.map(|_| Node::text("quantized"))),
             ("license", license.map(|l| Node::text(&l.id))),
             ("license_name", license.and_then(|l| some(&l.name))),
-            ("license_link", license.and_then(|l| some(&l.link))),
+            ("license_link", link),
             ("language", f.language.as_deref().map(list)),
             ("pipeline_tag", some(&f.pipeline_tag)),
             ("library_name", some(&f.library_name)),
@@ -127,8 +144,7 @@ impl Card<'_> {
                 let comma = if quality.is_empty() { "" } else { ", " };
                 write!(quality, "{comma}SNR {snr:.1} dB").expect("writing to a string");
             }
-            let file = text::code(&o.file);
-            let link = if is_path(&file) { format!("[`{file}`](./{file})") } else { format!("`{file}`") };
+            let link = link(&o.file);
             let more = o.parts.len().saturating_sub(1);
             let cells = [
                 if more > 0 { format!("{link} and {more} more") } else { link },
@@ -243,23 +259,50 @@ impl Card<'_> {
                 format!("The licence of the source model applies: {name}.")
             }
         };
+        let beside: Vec<String> = self.licences.iter().map(|file| link(file)).collect();
+        let beside = match beside.len() {
+            0 => String::new(),
+            _ => format!(" Its terms are in {}.", beside.join(", ")),
+        };
         format!(
-            "## Licence and attribution\n\n{terms} The model is the work of the authors of {}; these files change only how its weights are stored.\n",
+            "## Licence and attribution\n\n{terms}{beside} The model is the work of the authors of {}; these files change only how its weights are stored.\n",
             self.source()
         )
+    }
+
+    /// What is the same for all outputs, or what is not, with the methods that each is of.
+    fn each(&self, value: impl Fn(Made<'_>) -> Option<String>) -> Option<String> {
+        let mut values: Vec<(String, Vec<String>)> = Vec::new();
+        for output in self.by_size() {
+            let Some(value) = value(self.metadata.made(output)) else { continue };
+            let method = text::plain(&output.recipe.method);
+            match values.iter_mut().find(|(v, _)| *v == value) {
+                Some((_, methods)) => methods.push(method),
+                None => values.push((value, vec![method])),
+            }
+        }
+        match values.as_slice() {
+            [] => None,
+            [(value, _)] => Some(value.clone()),
+            several => {
+                let named = several.iter().map(|(value, of)| format!("{value} ({})", of.join(", ")));
+                Some(named.collect::<Vec<_>>().join("; "))
+            }
+        }
     }
 
     fn provenance(&self) -> String {
         let m = self.metadata;
         let mut rows = vec![("Source", self.source())];
-        if let Some(commit) = &m.source.commit {
-            rows.push(("Revision", format!("`{}`", text::code(commit))));
+        let revision = self.each(|made| made.source.commit.as_ref().map(|c| format!("`{}`", text::code(c))));
+        rows.extend(revision.map(|revision| ("Revision", revision)));
+        let program =
+            self.each(|made| Some(text::plain(&format!("{} {}", made.program.name, made.program.version))));
+        rows.extend(program.map(|program| ("Made by", program)));
+        if let Some(reference) = self.each(|made| Some(text::plain(made.reference))) {
+            let line = format!("{reference}: the files are byte for byte what its tools write");
+            rows.push(("Reference", line));
         }
-        rows.push(("Made by", text::plain(&format!("{} {}", m.program.name, m.program.version))));
-        rows.push((
-            "Reference",
-            format!("{}: the files are byte for byte what its tools write", text::plain(&m.reference)),
-        ));
         let mut matrices: Vec<String> = Vec::new();
         for imatrix in m.outputs.iter().filter_map(|o| o.recipe.imatrix.as_ref()) {
             let mut line = format!("`{}`", text::code(&imatrix.file));
@@ -275,7 +318,8 @@ impl Card<'_> {
         }
         let matrices = if matrices.is_empty() { "none".to_owned() } else { matrices.join("; ") };
         rows.push(("Importance matrix", matrices));
-        rows.push(("Date", text::plain(m.run.finished.split('T').next().unwrap_or(""))));
+        let day = |made: Made<'_>| made.run.finished.split('T').next().map(text::plain);
+        rows.extend(self.each(day).map(|date| ("Date", date)));
         let mut out = String::from("## Provenance\n\n| | |\n| --- | --- |\n");
         for (name, value) in rows {
             writeln!(out, "| {name} | {value} |").expect("writing to a string");
@@ -297,6 +341,12 @@ fn transformers(from: &str, file: &str) -> String {
     format!(
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained({from:?}, gguf_file={file:?})\nmodel = AutoModelForCausalLM.from_pretrained({from:?}, gguf_file={file:?})"
     )
+}
+
+/// A file beside the card, as a link where that is safe.
+fn link(file: &str) -> String {
+    let file = text::code(file);
+    if is_path(&file) { format!("[`{file}`](./{file})") } else { format!("`{file}`") }
 }
 
 /// A file name that is safe as the target of a link.

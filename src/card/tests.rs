@@ -20,6 +20,7 @@ fn output(method: &str, size: u64, bits_per_weight: f64, types: &[(&str, u64)]) 
         tensors: Vec::new(),
         parts: Vec::new(),
         seconds: 1.25,
+        origin: None,
     }
 }
 
@@ -118,6 +119,7 @@ fn card<'a>(fields: &'a Fields, metadata: &'a QuantizationMetadata, repo: Option
         fields,
         quantized_by: Some("my-org"),
         description: DEFAULT_DESCRIPTION,
+        licences: &[],
         metadata,
     }
 }
@@ -209,8 +211,45 @@ fn an_output_is_up_to_date_until_something_that_decides_its_bytes_changes() {
         metadata.up_to_date(&Wanted { recipe_version: 2, ..wanted }),
         Err(Stale::RecipeVersion { was: 1, now: 2 })
     );
-    let moved = Source { commit: Some("x".to_owned()), ..metadata.source.clone() };
+    // Another commit of the same files is the same model; the card and the licence are for people.
+    let mut moved = Source { commit: Some("x".to_owned()), ..metadata.source.clone() };
+    assert!(metadata.up_to_date(&Wanted { source: &moved, ..wanted }).is_ok());
+    let file = |path: &str| SourceFile { path: path.to_owned(), ..moved.files[0].clone() };
+    moved.files.extend([file("README.md"), file("LICENSE")]);
+    assert!(metadata.up_to_date(&Wanted { source: &moved, ..wanted }).is_ok());
+    moved.files[0].sha256 = Some("other".to_owned());
     assert!(matches!(metadata.up_to_date(&Wanted { source: &moved, ..wanted }), Err(Stale::Source(_))));
+}
+
+/// As in a repository to which a method was added later.
+fn of_two_runs() -> QuantizationMetadata {
+    let mut metadata = example();
+    let old = metadata.made(&metadata.outputs[0]).to_origin();
+    metadata.outputs[0].origin = Some(Box::new(old));
+    metadata.source.commit = Some("9987060db6499f32faf8b98477b0a26969ef7d8b".to_owned());
+    metadata.run.started = "2026-12-24T18:00:00Z".to_owned();
+    metadata.run.finished = "2026-12-24T18:01:00Z".to_owned();
+    metadata.run.steps.truncate(1);
+    metadata
+}
+
+#[test]
+fn outputs_of_several_runs_say_which_they_are_of() {
+    let (fields, metadata, licences) = (fields(), of_two_runs(), ["LICENSE".to_owned()]);
+    let card = Card { licences: &licences, ..card(&fields, &metadata, Some("my-org/x")) };
+    insta::assert_snapshot!(card.render());
+    insta::assert_snapshot!(log::render("jamph-qwen2.5-0.5b", &metadata));
+    assert_eq!(QuantizationMetadata::from_json(metadata.to_json().as_bytes()).unwrap(), metadata);
+}
+
+#[test]
+fn the_notice_of_a_card_comes_back() {
+    let (fields, metadata) = (fields(), example());
+    for description in [DEFAULT_DESCRIPTION, "", "One line", "## Files\n\nA list of my own.\n\nThe end."] {
+        let text = Card { description, ..card(&fields, &metadata, None) }.render();
+        assert_eq!(notice_of(&text), Some(description.trim()));
+    }
+    assert_eq!(notice_of("# Another card\n"), None);
 }
 
 #[test]

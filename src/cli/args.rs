@@ -46,6 +46,8 @@ pub(super) enum Command {
     Process(Box<ProcessArgs>),
     /// What `run` would do, with exact sizes, before any weight is read
     Plan(PlanArgs),
+    /// Publish an output's folder, or several of one model, in one commit
+    Upload(UploadArgs),
     /// A checkpoint to GGUF, as `convert_hf_to_gguf.py` does it
     Convert(ConvertArgs),
     /// A GGUF file to another type, as `llama-quantize` does it
@@ -80,9 +82,6 @@ pub(super) struct WorkArgs {
     /// Plan only; write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Leave the outputs on this machine; all that this version does
-    #[arg(long)]
-    pub(super) skip_upload: bool,
     /// Keep downloaded sources
     #[arg(long)]
     pub(super) keep_files: bool,
@@ -92,6 +91,56 @@ pub(super) struct WorkArgs {
     /// Where outputs go [default: output]
     #[arg(long, short, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
+    /// Whether a model's outputs are uploaded while the next model is worked on [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) async_upload: Option<bool>,
+    /// How outputs are published.
+    #[command(flatten)]
+    pub(super) publish: PublishArgs,
+}
+
+/// How outputs are published.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Publishing")]
+pub(super) struct PublishArgs {
+    /// Leave the outputs on this machine, and do not ask what is published
+    #[arg(long)]
+    pub(super) skip_upload: bool,
+    /// Make repositories that are not there yet private
+    #[arg(long)]
+    pub(super) private: bool,
+    /// Open a pull request, in place of a commit
+    #[arg(long)]
+    pub(super) create_pr: bool,
+    /// Delete published files of methods that are no longer listed
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Write the outputs straight into the upload: no weights and no outputs on the disk
+    #[arg(long, conflicts_with_all = ["skip_upload", "no_xet"])]
+    pub(super) stream: bool,
+    /// Upload through Git LFS, also where the Hub has Xet storage
+    #[arg(long)]
+    pub(super) no_xet: bool,
+}
+
+/// `upload`.
+#[derive(Debug, Args)]
+pub(super) struct UploadArgs {
+    /// An output's folder, or one that holds several of one model
+    #[arg(value_name = "FOLDER")]
+    pub(super) folder: PathBuf,
+    /// The repository
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(super) repo: String,
+    /// Make the repository private where it is not there yet
+    #[arg(long)]
+    pub(super) private: bool,
+    /// Open a pull request, in place of a commit
+    #[arg(long)]
+    pub(super) create_pr: bool,
+    /// Upload through Git LFS, also where the Hub has Xet storage
+    #[arg(long)]
+    pub(super) no_xet: bool,
 }
 
 /// `run`.
@@ -126,6 +175,9 @@ pub(super) struct PlanArgs {
     /// Plan as if nothing were there
     #[arg(long)]
     pub(super) force: bool,
+    /// How outputs are published.
+    #[command(flatten)]
+    pub(super) publish: PublishArgs,
 }
 
 /// `process`.
@@ -158,7 +210,7 @@ pub(super) struct ProcessArgs {
     /// Datasets for the card, separated by commas [default: the source's]
     #[arg(long, value_delimiter = ',', value_name = "IDS")]
     pub(super) datasets: Vec<String>,
-    /// Repository that the card's commands name
+    /// Repository to publish to [default: {owner}/{prefix}{name}, where JAMPH_OWNER is set]
     #[arg(long, value_name = "OWNER/NAME")]
     pub(super) repo: Option<String>,
     /// When outputs are split.

@@ -12,7 +12,7 @@ use crate::base::redact::Redactor;
 use crate::base::units;
 use crate::config::{Around, Layer};
 use crate::event::{Level, Observer};
-use crate::hub::HubOptions;
+use crate::hub::{HubOptions, TokenSource};
 use crate::quantize::simd;
 use crate::report::{self, Format};
 use crate::run::Setting;
@@ -91,6 +91,8 @@ impl Context {
         let mut below = Layer::default();
         below.prefix.clone_from(&self.settings.prefix);
         below.publish.owner.clone_from(&self.settings.owner);
+        below.publish.private = self.settings.private;
+        below.publish.stream = self.settings.stream;
         Around { above, below }
     }
 
@@ -100,12 +102,38 @@ impl Context {
         Setting {
             output: output.unwrap_or_else(|| PathBuf::from(OUTPUT)),
             hub: self.hub.clone(),
+            tokens: TokenSource { workflow: None, given: self.hub.token.clone() },
             force,
+            publish: !(self.settings.skip_upload || self.settings.offline),
             keep_files,
             stats: true,
             threads: self.threads,
             memory: self.memory,
         }
+    }
+
+    /// Where a token for an upload comes from, as the environment has it now.
+    ///
+    /// # Errors
+    /// What is set is no token.
+    pub(super) fn tokens(&self) -> Result<TokenSource, Failure> {
+        let wrong = |e| Failure::new(Kind::Credentials, e).hint("correct or unset the variable");
+        self.settings.token_source().map_err(wrong)
+    }
+
+    /// How the Hub is reached.
+    pub(super) fn hub(&self) -> &HubOptions {
+        &self.hub
+    }
+
+    /// Whether outputs stay on this machine, as the environment says.
+    pub(super) fn skips_uploads(&self) -> bool {
+        self.settings.skip_upload
+    }
+
+    /// Whether uploads go on behind the next job.
+    pub(super) fn uploads_behind(&self, flag: Option<bool>) -> bool {
+        flag.or(self.settings.async_upload).unwrap_or(true)
     }
 
     /// How a single step works.

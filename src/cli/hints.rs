@@ -9,6 +9,7 @@ use crate::convert::tokenizer::TokenizerError;
 use crate::convert::{ConvertError, FromGgufError};
 use crate::hub::HubError;
 use crate::plan::NoSuchModel;
+use crate::publish::{FolderError, ReadError};
 use crate::quantize::pass::PassError;
 use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, Method, OptionError, UnknownMethod};
@@ -70,7 +71,15 @@ impl Explain for HubError {
     }
 
     fn hint(&self) -> Option<String> {
-        HubError::hint(self)
+        use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        match self {
+            HubError::Io { source, .. }
+                if matches!(source.kind(), NotADirectory | PermissionDenied | ReadOnlyFilesystem) =>
+            {
+                Some("JAMPH_CACHE names another folder for what is downloaded".to_owned())
+            }
+            error => HubError::hint(error),
+        }
     }
 }
 
@@ -127,10 +136,14 @@ impl Explain for JobError {
             JobError::Imatrix(error) => error.kind(),
             JobError::Split { source, .. } => source.kind(),
             JobError::Write(error) => error.kind(),
+            JobError::There(error) => error.kind(),
+            JobError::Folder(error) => error.kind(),
+            JobError::Stopped => Kind::Interrupted,
             JobError::Io { source, .. } => of_system(source),
             JobError::Unbuilt { .. }
             | JobError::Method(_)
             | JobError::Option(_)
+            | JobError::Repo(_)
             | JobError::Changed { .. } => Kind::Input,
         }
     }
@@ -147,15 +160,75 @@ impl Explain for JobError {
             JobError::Imatrix(error) => error.hint(),
             JobError::Split { source, .. } => source.hint(),
             JobError::Write(error) => error.hint(),
+            JobError::Repo(_) => Some("say it with `publish: { repo: owner/name }`".to_owned()),
+            JobError::There(error) => error.hint(),
+            JobError::Folder(error) => error.hint(),
             JobError::Changed { .. } => Some("run again".to_owned()),
-            JobError::Io { .. } => None,
+            JobError::Io { .. } | JobError::Stopped => None,
         }
+    }
+}
+
+impl Explain for ReadError {
+    fn kind(&self) -> Kind {
+        match self {
+            ReadError::Hub(error) => error.kind(),
+            ReadError::Metadata { .. } => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            ReadError::Hub(error) => Explain::hint(error),
+            ReadError::Metadata { .. } => {
+                Some("a newer version of this program published there: use that".to_owned())
+            }
+        }
+    }
+}
+
+impl Explain for FolderError {
+    fn kind(&self) -> Kind {
+        match self {
+            FolderError::Io { source, .. } => of_system(source),
+            _ => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            FolderError::Empty { .. } => {
+                "name a folder that `run` or `process` left, with its quantization_metadata.json".to_owned()
+            }
+            FolderError::Several { .. } => {
+                "a repository holds one model: upload its folders one by one".to_owned()
+            }
+            FolderError::Damaged { .. } => "make it again with `run` or `process`".to_owned(),
+            FolderError::Io { .. } | FolderError::Metadata { .. } => return None,
+        })
     }
 }
 
 /// A file that is missing is the user's; all else is the machine's.
 fn of_system(error: &io::Error) -> Kind {
     if error.kind() == io::ErrorKind::NotFound { Kind::Input } else { Kind::Internal }
+}
+
+/// What to do about a disk that does not take an output.
+fn of_disk(error: &io::Error) -> Option<String> {
+    use io::ErrorKind::{
+        FileTooLarge, NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    match error.kind() {
+        StorageFull | QuotaExceeded => Some("free some space".to_owned()),
+        FileTooLarge => {
+            Some("allow larger files (`ulimit -f`), or write somewhere else with --output".to_owned())
+        }
+        PermissionDenied | NotADirectory | ReadOnlyFilesystem => {
+            Some("write somewhere else with --output".to_owned())
+        }
+        _ => None,
+    }
 }
 
 impl Explain for CheckpointError {
@@ -216,6 +289,7 @@ impl Explain for PassError {
             }
             PassError::Overflow { .. } => "use BF16 or F32 for this tensor".to_owned(),
             PassError::Importance { .. } => NEEDS_IMATRIX.to_owned(),
+            PassError::Write { source, .. } => return of_disk(source),
             PassError::Panicked => "this is a bug; please report it with the lines above".to_owned(),
             _ => return None,
         })
@@ -239,15 +313,7 @@ impl Explain for WriteError {
             WriteError::Memory { .. } => {
                 Some("allow more with --memory, or compute with fewer --threads".to_owned())
             }
-            WriteError::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Some("free some space".to_owned())
-                }
-                io::ErrorKind::PermissionDenied
-                | io::ErrorKind::NotADirectory
-                | io::ErrorKind::ReadOnlyFilesystem => Some("write somewhere else with --output".to_owned()),
-                _ => None,
-            },
+            WriteError::Io { source, .. } => of_disk(source),
         }
     }
 }

@@ -13,7 +13,10 @@ mod jobs;
 mod output;
 mod quantize;
 pub mod settings;
+mod show;
+mod upload;
 mod vocabulary;
+mod work;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -80,6 +83,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Run(args) => jobs::run(args, context),
         Command::Process(args) => jobs::process(args, context),
         Command::Plan(args) => jobs::plan(args, context),
+        Command::Upload(args) => upload::run(args, context),
         Command::Convert(args) => convert::run(args, context),
         Command::Quantize(args) => quantize::run(args, context),
         Command::Inspect(args) => inspect::run(args, context),

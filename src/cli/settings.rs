@@ -49,6 +49,14 @@ pub struct Settings {
     pub prefix: Option<String>,
     /// Owner of the repositories (`JAMPH_OWNER`, `HF_USERNAME`).
     pub owner: Option<String>,
+    /// Whether outputs stay on this machine (`JAMPH_SKIP_UPLOAD`).
+    pub skip_upload: bool,
+    /// Whether a model's outputs are uploaded while the next one is worked on (`JAMPH_ASYNC_UPLOAD`).
+    pub async_upload: Option<bool>,
+    /// Whether repositories that are created are private (`JAMPH_PRIVATE`).
+    pub private: Option<bool>,
+    /// Whether outputs are written straight into the upload (`JAMPH_STREAM`).
+    pub stream: Option<bool>,
     /// Widest vector instructions that may be used (`JAMPH_SIMD`).
     pub simd: Option<Simd>,
     /// Threads that work (`JAMPH_THREADS`).
@@ -172,6 +180,10 @@ impl Settings {
         let cache = reader.path("JAMPH_CACHE");
         let prefix = reader.text("JAMPH_PREFIX").or_else(|| reader.text("MODEL_PREFIX"));
         let owner = reader.text("JAMPH_OWNER").or_else(|| reader.text("HF_USERNAME"));
+        let skip_upload = reader.boolean("JAMPH_SKIP_UPLOAD").unwrap_or(false);
+        let async_upload = reader.boolean("JAMPH_ASYNC_UPLOAD");
+        let private = reader.boolean("JAMPH_PRIVATE");
+        let stream = reader.boolean("JAMPH_STREAM");
         let simd = reader.simd("JAMPH_SIMD");
         let threads = reader.number("JAMPH_THREADS");
         let memory = reader.size("JAMPH_MEMORY");
@@ -190,6 +202,10 @@ impl Settings {
             cache,
             prefix,
             owner,
+            skip_upload,
+            async_upload,
+            private,
+            stream,
             simd,
             threads,
             memory,
@@ -385,6 +401,9 @@ mod tests {
             ("MODEL_PREFIX", "old-"),
             ("JAMPH_OWNER", "new"),
             ("HF_USERNAME", "old"),
+            ("JAMPH_SKIP_UPLOAD", "no"),
+            ("JAMPH_ASYNC_UPLOAD", "off"),
+            ("JAMPH_PRIVATE", "1"),
             ("JAMPH_SIMD", "AVX2"),
             ("JAMPH_THREADS", "2"),
             ("JAMPH_MEMORY", "1.5GiB"),
@@ -395,6 +414,8 @@ mod tests {
         assert!(settings.offline && settings.no_colour && settings.ci && !settings.github_actions);
         assert_eq!((settings.output, settings.cache), (Some("out".into()), None));
         assert_eq!((settings.prefix.as_deref(), settings.owner.as_deref()), (Some("old-"), Some("new")));
+        let publishing = (settings.skip_upload, settings.async_upload, settings.private, settings.stream);
+        assert_eq!(publishing, (false, Some(false), Some(true), None));
         assert_eq!((settings.simd, settings.threads.map(NonZeroUsize::get)), (Some(Simd::Avx2), Some(2)));
         assert_eq!(settings.memory, Some(3 << 29));
     }

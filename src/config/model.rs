@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::problem::Place;
 use super::source::Source;
-use crate::base::repo_id::RepoId;
+use crate::base::repo_id::{RepoId, RepoIdError};
 use crate::gguf::GgmlType;
 
 /// Every model of a models.yaml, or the one of the command line.
@@ -31,6 +31,9 @@ pub struct Model {
     pub prefix: String,
     /// Proper names of the methods; none where all are excluded.
     pub methods: Vec<String>,
+    /// The methods whose outputs its repository keeps where others go: its own, those that the file lists though the
+    /// command line names fewer, and those of other entries for the same repository.
+    pub listed: Vec<String>,
     /// How the checkpoint is converted.
     pub convert: Convert,
     /// Changes to what the methods do.
@@ -57,6 +60,18 @@ impl Model {
     /// Name of a method's file without its ending, and of its folder: `{prefix}{model}-{method}`.
     pub fn stem(&self, method: &str) -> String {
         format!("{}{}-{}", self.prefix, self.name, method.to_ascii_lowercase())
+    }
+
+    /// The repository that it is published to, where one is named or has an owner: `{owner}/{prefix}{model}`.
+    ///
+    /// # Errors
+    /// That is no name on the Hub.
+    pub fn repo(&self) -> Result<Option<RepoId>, RepoIdError> {
+        match (&self.publish.repo, &self.publish.owner) {
+            (Some(repo), _) => Ok(Some(repo.clone())),
+            (None, Some(owner)) => RepoId::parse(&format!("{owner}/{}{}", self.prefix, self.name)).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     /// The first thing that it asks for without which its outputs would not be what was asked.
@@ -156,6 +171,14 @@ layered! {
         repo: RepoId,
         /// Whether a repository that is created is private.
         private: bool,
+        /// Whether the outputs are written into the upload, and not to the disk.
+        stream: bool,
+        /// Whether a pull request is opened, and nothing else changed.
+        create_pr: bool,
+        /// Whether files of methods that are no longer listed are deleted.
+        prune: bool,
+        /// Whether Xet storage is used where the Hub has it.
+        xet: bool,
     }
 }
 
@@ -345,7 +368,6 @@ macro_rules! features {
 
 // A row goes when its feature comes.
 features! {
-    Publish = "publish", LeftUndone, "publishing is not built yet: the outputs stay on this machine";
     Evaluate = "evaluate", LeftUndone, "`evaluate` is not built yet: the outputs are not measured";
     LlamaCpp = "llama_cpp", LeftUndone, "`llama_cpp` is not used yet: nothing here needs the toolchain";
     Imatrix = "imatrix", Refused, "`imatrix` is built for a `file` only yet, and without it the weights would be other ones";

@@ -168,6 +168,14 @@ section! {
         repo: RepoId,
         /// Whether a repository that is created is private.
         private: bool,
+        /// Write the outputs straight into the upload: neither they nor the source's weights take space on the disk.
+        stream: bool,
+        /// Open a pull request, in place of a commit.
+        create_pr: bool,
+        /// Delete files of methods that are no longer listed, where this program made them.
+        prune: bool,
+        /// Use Xet storage where the Hub has it; if not, Git LFS.
+        xet: bool,
     }
 }
 

@@ -102,8 +102,9 @@ impl Resolve<'_> {
             }
         }
         if whole {
-            self.exclude(exclude, &mut resolved, listed);
+            self.exclude(exclude, &mut resolved, &mut listed);
         }
+        list_for_repositories(&mut resolved, &listed);
         self.refuse_collisions(&resolved);
         Config { llama_cpp, models: resolved, unbuilt }
     }
@@ -168,7 +169,9 @@ impl Resolve<'_> {
         settings: Layer,
         mut unbuilt: Vec<Unbuilt>,
     ) -> Option<Model> {
-        let settings = merge(merge(self.around.above.clone(), settings), self.around.below.clone());
+        let settings = merge(self.around.above.clone(), settings);
+        let has_owner = settings.publish.owner.is_some();
+        let settings = merge(settings, self.around.below.clone());
         if matches!(settings.imatrix, Some(Imatrix::File { .. })) {
             unbuilt.retain(|unbuilt| unbuilt.feature != Feature::Imatrix);
         }
@@ -198,11 +201,12 @@ impl Resolve<'_> {
         }
         let methods = settings.methods.unwrap_or_default();
         self.check_options(place, &settings.quantize, &settings.metadata);
-        Some(Model {
+        let model = Model {
             place,
             source,
             name: name.to_ascii_lowercase(),
             prefix,
+            listed: methods.clone(),
             methods,
             convert: settings.convert,
             quantize: settings.quantize,
@@ -214,7 +218,13 @@ impl Resolve<'_> {
             card: settings.card,
             metadata: settings.metadata,
             unbuilt,
-        })
+        };
+        // An owner that only the environment names is no reason to refuse what may not be published at all.
+        if let (true, Err(error)) = (has_owner, model.repo()) {
+            let text = format!("the repository of this model has no possible name: {error}");
+            self.report(Problem::new(place, text).hint("say it with `publish: { repo: owner/name }`"));
+        }
+        Some(model)
     }
 
     fn check_options(&mut self, place: Place, quantize: &Quantize, metadata: &Metadata) {
@@ -248,7 +258,6 @@ impl Resolve<'_> {
         let mut unbuilt = Vec::new();
         let mut ask =
             |feature, place: Option<Place>| unbuilt.extend(place.map(|place| Unbuilt { feature, place }));
-        ask(Feature::Publish, raw.publish.as_ref().map(|section| section.place));
         ask(Feature::Evaluate, raw.evaluate.as_ref().map(|section| section.place));
         ask(Feature::Imatrix, raw.imatrix.as_ref().map(|section| section.place));
         let convert = raw.convert.map(|section| section.value).unwrap_or_default();
@@ -395,6 +404,10 @@ impl Resolve<'_> {
             owner: publish.owner.map(|owner| owner.value.0),
             repo: plain(publish.repo),
             private: plain(publish.private),
+            stream: plain(publish.stream),
+            create_pr: plain(publish.create_pr),
+            prune: plain(publish.prune),
+            xet: plain(publish.xet),
         }
     }
 
@@ -402,9 +415,8 @@ impl Resolve<'_> {
         &mut self,
         exclude: Option<At<List<RawExclude>>>,
         models: &mut [Model],
-        listed: Vec<Vec<String>>,
+        left: &mut [Vec<String>],
     ) {
-        let mut left = listed;
         for At { place, value, .. } in exclude.map(|exclude| exclude.value.0).unwrap_or_default() {
             let RawExclude { source: Some(source), method: Some(method) } = value else {
                 continue;
@@ -488,6 +500,19 @@ impl Resolve<'_> {
                 );
             }
         }
+    }
+}
+
+/// Notes for each model what its repository lists, given what the file lists for each.
+fn list_for_repositories(models: &mut [Model], listed: &[Vec<String>]) {
+    let repos: Vec<_> = models.iter().map(|m| m.repo().ok().flatten()).collect();
+    for i in 0..models.len() {
+        let shares = |j: &usize| *j == i || (repos[*j].is_some() && repos[*j] == repos[i]);
+        let all = (0..models.len()).filter(shares).flat_map(|j| models[j].methods.iter().chain(&listed[j]));
+        let mut all: Vec<String> = all.cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        models[i].listed = all;
     }
 }
 

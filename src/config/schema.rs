@@ -77,6 +77,8 @@ defaults:
   methods: [Q4_K_M, Q5_K_M, Q8_0]
   # Files are called {prefix}{model}-{method}.gguf.
   # prefix: my-
+  # Each model goes to {owner}/{prefix}{model} on the Hub; without this the outputs stay on this machine.
+  # publish: { owner: my-org }
   # card:
   #   tags: [education]
 

@@ -76,7 +76,9 @@ fn the_specs_example_is_read() {
     let [small, large] = &config.models[..] else { panic!("{config:?}") };
     assert_eq!(small.source.to_string(), "Qwen/Qwen2.5-0.5B");
     assert_eq!(small.stem("Q4_K_M"), "jamph-qwen2.5-0.5b-q4_k_m");
-    assert_eq!(small.publish, Publish { owner: Some("my-org".into()), repo: None, private: Some(false) });
+    let publish = Publish { owner: Some("my-org".into()), private: Some(false), ..Publish::default() };
+    assert_eq!(small.publish, publish);
+    assert_eq!(small.repo().unwrap().unwrap().as_str(), "my-org/jamph-qwen2.5-0.5b");
     assert_eq!(small.card.description.as_deref(), Some(Path::new("/base/default_description.md")));
     assert_eq!(small.blocked_by(), None);
     assert_eq!(large.source.to_string(), "Qwen/Qwen2.5-3B@main");
@@ -116,13 +118,39 @@ models:
 }
 
 #[test]
+fn entries_of_one_repository_list_each_others_methods() {
+    let config = good(
+        "
+version: 1
+defaults: { publish: { owner: me, stream: true, prune: true, create_pr: true, xet: false } }
+models:
+  - source: a/x
+    methods: [Q8_0]
+  - source: a/x
+    methods: [Q4_K_M]
+    publish: { prune: false }
+  - source: a/y
+    methods: [Q4_K_M]
+",
+    );
+    let listed: Vec<_> = config.models.iter().map(|m| m.listed.join(" ")).collect();
+    assert_eq!(listed, ["Q4_K_M Q8_0", "Q4_K_M Q8_0", "Q4_K_M"]);
+    let [first, second, _] = &config.models[..] else { panic!("{config:?}") };
+    let said = |m: &Model| [m.publish.stream, m.publish.create_pr, m.publish.prune, m.publish.xet];
+    assert_eq!(said(first), [Some(true), Some(true), Some(true), Some(false)]);
+    assert_eq!(said(second), [Some(true), Some(true), Some(false), Some(false)]);
+    assert_eq!(first.unbuilt, []);
+}
+
+#[test]
 fn the_starter_is_valid() {
     let config = good(&starter("models.schema.json"));
     assert_eq!(config.models.len(), 1);
     // What is commented out must be valid too.
     let all = starter("x").replace("# - source", "- source").replace("  #   ", "    ");
     let all = all.replace("# exclude", "exclude").replace("#   - {", "  - {").replace("# prefix", "prefix");
-    assert_eq!(good(&all.replace("# card", "card")).models.len(), 2);
+    let all = all.replace("# card", "card").replace("# publish", "publish");
+    assert_eq!(good(&all).models[0].repo().unwrap().unwrap().as_str(), "my-org/my-qwen2.5-0.5b");
 }
 
 #[test]
@@ -138,6 +166,9 @@ fn the_command_line_wins_and_the_environment_loses() {
     let read = |yaml: &str| parse(yaml.as_bytes(), "m.yaml", Path::new(""), &VOCABULARY, &around).unwrap();
     let config = read(SPEC);
     assert_eq!(config.models[0].methods, ["Q8_0", "Q4_K_M"]);
+    // What the command line leaves out for once is listed all the same.
+    assert_eq!(config.models[0].listed, ["Q4_K_M", "Q5_K_M", "Q8_0"]);
+    assert_eq!(config.models[1].listed, ["IQ4_XS", "Q4_K_M"]);
     assert_eq!(config.models[0].prefix, "jamph-");
     assert_eq!(config.models[0].publish.owner.as_deref(), Some("my-org"));
     // An exclusion is no default: it stays.

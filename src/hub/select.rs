@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::error::HubError;
-use crate::base::file_name::is_safe_path;
+use crate::base::file_name::{is_licence, is_safe_path};
 use crate::base::repo_id::RepoId;
 use crate::safetensors::ShardIndex;
 
@@ -110,9 +110,10 @@ fn is_read(path: &str) -> bool {
         "spiece.model",
         "sentencepiece.bpe.model",
     ];
-    const STARTS: [&str; 5] = ["tokenizer.", "tokenizer_config.", "LICENSE", "LICENCE", "NOTICE"];
+    const STARTS: [&str; 2] = ["tokenizer.", "tokenizer_config."];
     const ENDS: [&str; 3] = [".jinja", ".tiktoken", ".safetensors.index.json"];
     NAMES.contains(&path)
+        || is_licence(path)
         || STARTS.iter().any(|s| path.starts_with(s))
         || ENDS.iter().any(|e| path.ends_with(e))
 }
@@ -161,6 +162,7 @@ mod tests {
             "merges.txt",
             "README.md",
             "LICENSE.txt",
+            "USE_POLICY.md",
             "preprocessor_config.json",
             INDEX,
         ];

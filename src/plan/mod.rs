@@ -1,16 +1,20 @@
-//! What is to be made and why: the models that were asked for, and for each output whether it is up to date. Pure.
+//! What is to be made and why: the models that were asked for, and for each output whether it is up to date, in its
+//! folder or where it is published. Pure.
 
 use std::fmt;
 
 use thiserror::Error;
 
-use crate::card::metadata::{MetadataError, QuantizationMetadata, Stale, Wanted};
+use crate::card::metadata::{FilePart, MetadataError, Output, QuantizationMetadata, Stale, Wanted};
 use crate::config::Model;
+use crate::hub::RemoteFile;
 
 /// What happens to an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is there and what would be made now.
+    /// It is published, and what would be made now.
+    Published,
+    /// It is in its folder, and what would be made now.
     Keep,
     /// It is made.
     Make(Why),
@@ -65,6 +69,40 @@ pub fn decide(
     Decision::Make(why)
 }
 
+/// Whether an output is published as it would be made now. `found` is the metadata of the repository, `files` are those
+/// of its head: they must be there with the sizes and hashes that the metadata states.
+///
+/// # Errors
+/// Why it is not.
+pub fn published(
+    found: Option<Result<&QuantizationMetadata, &str>>,
+    files: &[RemoteFile],
+    wanted: &Wanted<'_>,
+) -> Result<(), Why> {
+    let metadata = match found {
+        None => return Err(Why::New),
+        Some(Err(error)) => return Err(Why::Unreadable(error.to_owned())),
+        Some(Ok(metadata)) => metadata,
+    };
+    match metadata.up_to_date(wanted) {
+        Ok(output) if is_whole(output, files) => Ok(()),
+        Ok(_) => Err(Why::Damaged),
+        Err(Stale::NotListed(_)) => Err(Why::New),
+        Err(stale) => Err(Why::Stale(stale)),
+    }
+}
+
+/// Whether the files of a commit have all of an output's files, with the bytes that the metadata states.
+fn is_whole(output: &Output, files: &[RemoteFile]) -> bool {
+    let parts = output.files();
+    !parts.is_empty() && parts.iter().all(|part| has(files, part))
+}
+
+fn has(files: &[RemoteFile], part: &FilePart) -> bool {
+    let file = files.iter().find(|f| f.path == part.file);
+    file.is_some_and(|f| f.size == part.size && f.sha256.as_deref() == Some(&*part.sha256))
+}
+
 /// Nothing in a models.yaml is what `--only` names.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no model is called `{only}`, only {}", there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))]
@@ -111,6 +149,36 @@ mod tests {
             }],
             run: Run::default(),
         }
+    }
+
+    #[test]
+    fn an_output_is_published_only_if_its_file_is_there_with_its_bytes() {
+        let mut now = metadata("Q8_0");
+        now.outputs[0].sha256 = Some("h".to_owned());
+        let wanted = Wanted {
+            file: "f",
+            recipe: &now.outputs[0].recipe,
+            source: &now.source,
+            reference: "r",
+            recipe_version: 1,
+        };
+        let file = |size, sha256: &str| RemoteFile {
+            path: "f".to_owned(),
+            size,
+            sha256: Some(sha256.to_owned()),
+            blob: String::new(),
+        };
+        let check = |files: &[RemoteFile]| published(Some(Ok(&now)), files, &wanted);
+        assert_eq!(check(&[file(7, "h")]), Ok(()));
+        for files in [&[][..], &[file(8, "h")], &[file(7, "i")]] {
+            assert_eq!(check(files), Err(Why::Damaged));
+        }
+        let other = Wanted { file: "g", ..wanted };
+        assert_eq!(published(Some(Ok(&now)), &[file(7, "h")], &other), Err(Why::New));
+        let other = Wanted { recipe_version: 2, ..wanted };
+        assert!(matches!(published(Some(Ok(&now)), &[file(7, "h")], &other), Err(Why::Stale(_))));
+        assert_eq!(published(None, &[], &wanted), Err(Why::New));
+        assert!(matches!(published(Some(Err("x")), &[], &wanted), Err(Why::Unreadable(_))));
     }
 
     #[test]

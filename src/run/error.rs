@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::files::WriteError;
+use crate::base::repo_id::RepoIdError;
 use crate::checkpoint::CheckpointError;
 use crate::convert::ConvertError;
 use crate::hub::HubError;
+use crate::publish::{FolderError, ReadError};
 use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, OptionError, UnknownMethod};
 
@@ -58,6 +60,15 @@ pub enum JobError {
     /// The outputs.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The repository to publish to has no possible name.
+    #[error("the repository of this model has no possible name")]
+    Repo(#[from] RepoIdError),
+    /// What the repository has.
+    #[error(transparent)]
+    There(#[from] ReadError),
+    /// Files to publish.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A file or folder.
     #[error("cannot read or write `{path}`")]
     Io {
@@ -66,6 +77,9 @@ pub enum JobError {
         /// What the system said.
         source: io::Error,
     },
+    /// The user stopped it.
+    #[error("stopped")]
+    Stopped,
     /// The repository has another commit's files now than when the job was planned.
     #[error("`{repo}` changed while the job was running")]
     Changed {

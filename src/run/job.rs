@@ -8,14 +8,19 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::JobError;
+use super::deliver::{self, Delivery, RECEIPT, signed_in};
 use super::files::{self, Target, Work, Written};
-use super::papers::{self, Papers};
-use super::prepare::{Planned, Prepared, Setting};
+use super::hold::hold;
+use super::papers;
+use super::place::Place;
+use super::prepare::{self, Planned, Prepared, Setting};
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
+use crate::base::lock::FileLock;
 use crate::base::{memory, units};
 use crate::card::metadata::{self, Machine, Run, Step};
 use crate::checkpoint::Checkpoint;
+use crate::config::Model;
 use crate::event::{Code, Event, Observer};
 use crate::hub;
 use crate::plan::Decision;
@@ -27,11 +32,13 @@ use crate::quantize::split::is_of_split;
 pub struct JobReport {
     /// Outputs that were made.
     pub made: Vec<Made>,
-    /// Outputs that were up to date.
+    /// Outputs that were up to date in their folders.
     pub kept: Vec<Kept>,
+    /// Outputs that were published as they would be made now: the method's name and the (first) file's.
+    pub published: Vec<(&'static str, String)>,
 }
 
-/// An output that was up to date.
+/// An output that was up to date in its folder.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The method's name.
@@ -83,38 +90,124 @@ fn utc(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Makes every output of a job that is not up to date.
+/// Prepares and does a job, while no other run works on the same outputs.
+///
+/// # Errors
+/// As [`prepare`](super::prepare()) and [`execute`].
+pub fn perform(
+    model: &Model,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(JobReport, Option<Delivery>), JobError> {
+    let mut prepared = super::prepare(model, setting, observer, cancel)?;
+    let mut lock = None;
+    if prepared.publishes() || prepared.to_make().next().is_some() {
+        let (held, waited) = hold(model, setting, observer, cancel)?;
+        lock = held;
+        if waited {
+            prepared = super::prepare(model, setting, observer, cancel)?;
+        }
+    }
+    execute(prepared, lock, setting, observer, cancel)
+}
+
+/// Does a job: makes every output that is not up to date. What is to be published then is still to be delivered.
+/// `lock` is held until that is done.
 ///
 /// # Errors
 /// [`JobError`]. What was finished before stays; nothing half is under a final name.
 pub fn execute(
     mut prepared: Prepared,
+    lock: Option<FileLock>,
     setting: &Setting,
     observer: &dyn Observer,
     cancel: &Cancel,
-) -> Result<JobReport, JobError> {
-    let name = prepared.model.name.clone();
+) -> Result<(JobReport, Option<Delivery>), JobError> {
     let mut report = JobReport::default();
-    let kept = prepared.outputs.iter().filter(|o| o.decision == Decision::Keep);
-    report.kept.extend(kept.map(|o| Kept { method: o.method.name, path: o.path() }));
-    if !report.kept.is_empty() {
-        let text = format!(
-            "{} of {} up to date",
-            report.kept.len(),
-            units::counted(prepared.outputs.len(), "output")
-        );
-        observer.event(Event::new(Code::JobUpToDate, text).about(&*name).with("outputs", report.kept.len()));
+    for output in &prepared.outputs {
+        match &output.decision {
+            Decision::Published => report.published.push((output.method.name, output.file_name())),
+            Decision::Keep => report.kept.push(Kept { method: output.method.name, path: output.path() }),
+            Decision::Make(_) => {}
+        }
     }
-    if prepared.bytes_to_make() == 0 {
-        return Ok(report);
+    announce_kept(&report, &prepared, observer);
+    if let Some(place) = prepared.place.as_ref().filter(|_| prepared.publishes()) {
+        let options = signed_in(&place.to.repo, &setting.tokens, &setting.hub, observer, cancel)?;
+        hub::check_rights(&place.to, &options, observer, cancel)?;
+        if prepared.remote.as_ref().is_some_and(|r| r.gated) {
+            say_gated(place, observer);
+        }
     }
-    let papers = Papers::gather(&prepared, observer)?;
+    if prepared.to_make().next().is_some() {
+        report.made = make(&mut prepared, setting, observer, cancel)?;
+    }
+    if !prepared.publishes() {
+        return Ok((report, None));
+    }
+    let folders = prepared.outputs.iter().filter(|o| o.decision != Decision::Published);
+    let folders: Vec<PathBuf> = folders.map(|o| o.folder.clone()).collect();
+    let outputs = folders.iter().map(|f| deliver::finished(f)).collect::<Result<_, _>>()?;
+    let delivery = prepared.place.map(|place| Delivery {
+        model: prepared.model.name,
+        place,
+        papers: prepared.papers,
+        outputs,
+        folders,
+        _lock: lock,
+    });
+    Ok((report, delivery))
+}
+
+fn announce_kept(report: &JobReport, prepared: &Prepared, observer: &dyn Observer) {
+    let (kept, published) = (report.kept.len(), report.published.len());
+    if kept + published == 0 {
+        return;
+    }
+    let of = units::counted(prepared.outputs.len(), "output");
+    let text = match (kept, published) {
+        (0, n) => format!("{n} of {of} published and up to date"),
+        (n, 0) => format!("{n} of {of} up to date"),
+        (kept, n) => format!("{} of {of} up to date, {n} of them published", kept + n),
+    };
+    observer.event(
+        Event::new(Code::JobUpToDate, text)
+            .about(&*prepared.model.name)
+            .with("outputs", kept + published)
+            .with("published", published),
+    );
+}
+
+/// The terms that the source's users must accept go with the card; the gate itself is a setting of the repository.
+fn say_gated(place: &Place, observer: &dyn Observer) {
+    if place.there.as_ref().is_some_and(|t| t.state.gated) {
+        return;
+    }
+    let text = format!("the source is gated, and `{}` is not", place.to.repo);
+    let hint = "its card has the source's prompt: turn on access requests in the settings of the repository";
+    observer.event(Event::new(Code::GateOpen, text).with("hint", hint));
+}
+
+/// Makes the outputs of a job that are not up to date, all in one pass over the weights.
+fn make(
+    prepared: &mut Prepared,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Vec<Made>, JobError> {
+    let name = prepared.model.name.clone();
+    prepared.papers.announce(&prepared.checkpoint.name, observer);
     let mut clock = Clock::start();
     if prepared.remote.is_some() {
-        clock.time("downloaded the checkpoint", || fetch(&mut prepared, setting, observer, cancel))?;
+        clock.time("downloaded the checkpoint", || fetch(prepared, setting, observer, cancel))?;
+    }
+    if prepared.place.is_some() {
+        prepare::identify_all(&mut prepared.source, &prepared.checkpoint, cancel)?;
     }
 
-    let outputs: Vec<&Planned> = prepared.outputs.iter().filter(|o| o.decision != Decision::Keep).collect();
+    let prepared = &*prepared;
+    let outputs: Vec<&Planned> = prepared.to_make().collect();
     announce(&outputs, &name, observer);
     let fresh = !setting.output.exists();
     let targets: Vec<Target> = outputs
@@ -137,7 +230,7 @@ pub fn execute(
     };
     let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
     let (unnamed, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
-        let (Prepared { checkpoint, blueprint, .. }, imatrix) = (&prepared, prepared.imatrix.as_ref());
+        let (Prepared { checkpoint, blueprint, .. }, imatrix) = (prepared, prepared.imatrix.as_ref());
         files::make(checkpoint, blueprint, &targets, imatrix, &work, cancel, observer)
             .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
     })?;
@@ -176,8 +269,9 @@ pub fn execute(
         },
         steps: clock.steps,
     };
+    let mut made = Vec::new();
     for (output, file) in outputs.iter().zip(written) {
-        papers.write(&prepared, output, papers::record(output, &file, &pass, seconds), &run)?;
+        prepared.papers.write(prepared, output, papers::record(output, &file, &pass, seconds), &run)?;
         clear(output, &file)?;
         let snr = pass.file_loss(&output.layout.header).and_then(|l| l.snr_db());
         let text = format!(
@@ -198,7 +292,7 @@ pub fn execute(
                 .with("sha256", file.sha256())
                 .with("snr_db", snr),
         );
-        report.made.push(Made {
+        made.push(Made {
             method: output.method.name,
             written: file,
             bits_per_weight: output.layout.bits_per_weight(),
@@ -210,7 +304,7 @@ pub fn execute(
     if let (Some(remote), false) = (&prepared.remote, setting.keep_files) {
         hub::remove_weights(&remote.repo, &remote.commit, &setting.hub, cancel)?;
     }
-    Ok(report)
+    Ok(made)
 }
 
 /// Brings the weights of a remote checkpoint here, at the very commit that the job was laid out for.
@@ -279,13 +373,18 @@ fn clear(output: &Planned, written: &Written) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Metadata of an earlier run must not vouch for a file that is about to change.
+/// Metadata and the receipt of an earlier run must not vouch for a file that is about to change.
 fn forget(output: &Planned) -> Result<(), JobError> {
-    let path = output.folder.join(metadata::FILE_NAME);
-    match fs::remove_file(&path) {
-        Err(source) if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Err(JobError::Io { path, source })
+    for name in [metadata::FILE_NAME, RECEIPT] {
+        let path = output.folder.join(name);
+        match fs::remove_file(&path) {
+            Err(source)
+                if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                return Err(JobError::Io { path, source });
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

@@ -2,15 +2,22 @@
 //!
 //! In: a model of a models.yaml. [`prepare()`] reads headers and lays everything out; [`execute`] fetches what is remote,
 //! walks the weights once for every output that is not up to date, and finishes each output's folder. The metadata
-//! is written last: an output without it is none that a run finished.
+//! is written last: an output without it is none that a run finished. A [`Delivery`] publishes what the job made, or
+//! made and could not publish before; it may do so while the next job is under way.
 
+mod deliver;
 mod error;
 pub mod files;
+mod hold;
 mod job;
 mod papers;
+mod place;
 mod prepare;
 
+pub use deliver::{Delivery, RECEIPT, keep, publish, signed_in};
 pub use error::JobError;
-pub use job::{JobReport, Made, execute};
+pub use hold::hold;
+pub use job::{JobReport, Kept, Made, execute, perform};
 pub use papers::Papers;
+pub use place::Place;
 pub use prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE, Setting, prepare};

@@ -7,66 +7,100 @@ use super::files::{Written, WrittenFile};
 use super::prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE};
 use crate::base::atomic;
 use crate::base::front_matter::{self, Node};
+use crate::base::repo_id::RepoId;
 use crate::card::inherit::{self, Fields, License};
 use crate::card::metadata::{
     self, FORMAT_VERSION, FilePart, ImatrixCoverage, Output, Program, Quality, QuantizationMetadata, Run,
     TensorQuality,
 };
 use crate::card::{Card, DEFAULT_DESCRIPTION, log};
+use crate::checkpoint::Checkpoint;
 use crate::config::Model;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::GgmlType;
+use crate::publish::{self, Licence, Texts};
 use crate::quantize::Coverage;
 use crate::quantize::pass::{Loss, PassReport};
+
+/// The card's file.
+const CARD: &str = "README.md";
 
 /// What the cards of a job have in common.
 #[derive(Debug)]
 pub struct Papers {
     fields: Fields,
     description: String,
-    repo: Option<String>,
+    repo: Option<RepoId>,
+    quantized_by: Option<String>,
+    licences: Vec<Licence>,
+    /// What the source's card lacks, or has in vain.
+    notices: Vec<String>,
 }
 
 impl Papers {
-    /// Gathers what the cards say: the model's entry, then the source's card, then what is built in.
+    /// Gathers what the cards say: the model's entry, then the source's card, then what is built in. `source` is the
+    /// repository that the checkpoint is from, `repo` where it goes to.
     ///
     /// # Errors
-    /// The notice's file cannot be read.
-    pub fn gather(prepared: &Prepared, observer: &dyn Observer) -> Result<Self, JobError> {
-        let model = &prepared.model;
+    /// The notice's file, or one of the source's, cannot be read.
+    pub fn gather(
+        model: &Model,
+        checkpoint: &Checkpoint,
+        source: Option<&str>,
+        repo: Option<RepoId>,
+    ) -> Result<Self, JobError> {
         let description = match &model.card.description {
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|source| JobError::Io { path: PathBuf::from(path), source })?,
             None => DEFAULT_DESCRIPTION.to_owned(),
         };
-        let name = &*prepared.checkpoint.name;
-        let card = match prepared.checkpoint.small_file("README.md")? {
+        let mut notices = Vec::new();
+        let card = match checkpoint.small_file(CARD)? {
             None => None,
             Some(text) => match front_matter::parse(&text) {
                 Ok(node) => Some(node),
                 Err(error) => {
-                    let text = format!("the source's card is not used: {error}");
-                    observer.event(Event::new(Code::CardNotice, text).about(name));
+                    notices.push(format!("the source's card is not used: {error}"));
                     None
                 }
             },
         };
-        let inherited = inherit::from_card(
-            card.as_ref().unwrap_or(&Node::Map(Vec::new())),
-            prepared.source.repo.as_deref(),
-        );
-        let (fields, notices) = inherit::resolve(&[&stated(model), &inherited], &[]);
-        for notice in notices {
-            observer.event(Event::new(Code::CardNotice, notice.to_string()).about(name));
-        }
+        let inherited = inherit::from_card(card.as_ref().unwrap_or(&Node::Map(Vec::new())), source);
+        let (fields, left_out) = inherit::resolve(&[&stated(model), &inherited], &[]);
+        notices.extend(left_out.iter().map(ToString::to_string));
         if fields.license.is_none() {
             let text = "no licence is stated, neither by the source's card nor by `metadata.license`";
-            observer.event(Event::new(Code::CardNotice, text).about(name));
+            notices.push(text.to_owned());
         }
-        Ok(Papers { fields, description, repo: repo(model) })
+        let owner = || repo.as_ref().map(|repo| repo.owner().to_owned());
+        Ok(Papers {
+            quantized_by: model.card.quantized_by.clone().or_else(owner),
+            licences: publish::licences_of(&checkpoint.folder)?,
+            fields,
+            description,
+            repo,
+            notices,
+        })
     }
 
-    /// Writes the three texts of one output; the metadata last, which is what makes the output finished.
+    /// Says what the source's card lacks.
+    pub fn announce(&self, name: &str, observer: &dyn Observer) {
+        for notice in &self.notices {
+            observer.event(Event::new(Code::CardNotice, notice.as_str()).about(name));
+        }
+    }
+
+    /// What the repository's card is made from.
+    pub fn texts(&self) -> Texts<'_> {
+        Texts {
+            fields: &self.fields,
+            description: &self.description,
+            quantized_by: self.quantized_by.as_deref(),
+            licences: &self.licences,
+        }
+    }
+
+    /// Writes the texts of one output; the metadata last, which is what makes the output finished.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -77,46 +111,45 @@ impl Papers {
         made: Output,
         run: &Run,
     ) -> Result<(), JobError> {
-        let metadata = QuantizationMetadata {
-            format_version: FORMAT_VERSION,
-            program: Program {
-                name: env!("CARGO_PKG_NAME").to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                recipe_version: RECIPE_VERSION,
-            },
-            reference: REFERENCE.to_owned(),
-            source: prepared.source.clone(),
-            outputs: vec![made],
-            run: run.clone(),
-        };
+        let metadata = metadata_of(prepared, made, run);
+        let names: Vec<String> = self.licences.iter().map(|l| l.name.clone()).collect();
         let card = Card {
             title: &planned.stem,
-            repo: self.repo.as_deref(),
+            repo: self.repo.as_ref().map(RepoId::as_str),
             fields: &self.fields,
-            quantized_by: prepared.model.card.quantized_by.as_deref(),
+            quantized_by: self.quantized_by.as_deref(),
             description: &self.description,
+            licences: &names,
             metadata: &metadata,
         };
+        let licences = self.licences.iter().map(|l| (&*l.name, l.bytes.clone()));
         let texts = [
-            ("README.md", card.render()),
-            (log::FILE_NAME, log::render(&planned.stem, &metadata)),
-            (metadata::FILE_NAME, metadata.to_json()),
+            (CARD, card.render().into_bytes()),
+            (log::FILE_NAME, log::render(&planned.stem, &metadata).into_bytes()),
+            (metadata::FILE_NAME, metadata.to_json().into_bytes()),
         ];
-        for (name, text) in texts {
+        for (name, text) in licences.chain(texts) {
             let path = planned.folder.join(name);
-            atomic::write(&path, text.as_bytes()).map_err(|source| JobError::Io { path, source })?;
+            atomic::write(&path, &text).map_err(|source| JobError::Io { path, source })?;
         }
         Ok(())
     }
 }
 
-/// The repository that the files would be published to, where the entry names one.
-fn repo(model: &Model) -> Option<String> {
-    let publish = &model.publish;
-    publish.repo.as_ref().map(ToString::to_string).or_else(|| {
-        let owner = publish.owner.as_ref()?;
-        Some(format!("{owner}/{}{}", model.prefix, model.name))
-    })
+/// The metadata of one output.
+pub(super) fn metadata_of(prepared: &Prepared, made: Output, run: &Run) -> QuantizationMetadata {
+    QuantizationMetadata {
+        format_version: FORMAT_VERSION,
+        program: Program {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            recipe_version: RECIPE_VERSION,
+        },
+        reference: REFERENCE.to_owned(),
+        source: prepared.source.clone(),
+        outputs: vec![made],
+        run: run.clone(),
+    }
 }
 
 /// What the entry says of the model.
@@ -162,6 +195,7 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
         quality: pass.file_loss(&planned.layout.header).as_ref().and_then(quality),
         tensors: tensors.collect(),
         seconds,
+        origin: None,
     }
 }
 

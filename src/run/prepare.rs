@@ -7,6 +7,8 @@ use std::time::UNIX_EPOCH;
 
 use super::JobError;
 use super::files;
+use super::papers::Papers;
+use super::place::Place;
 use crate::base::cancel::Cancel;
 use crate::base::{hash, units};
 use crate::card::metadata::{self, QuantizationMetadata, Recipe, Source as SourceFacts, SourceFile, Wanted};
@@ -14,7 +16,7 @@ use crate::checkpoint::{Checkpoint, Dtype};
 use crate::config::{self, Model, Source};
 use crate::convert::{Blueprint, ConvertOptions, OutType, blueprint};
 use crate::event::{Code, Event, Observer};
-use crate::hub::{self, HubOptions};
+use crate::hub::{self, HubOptions, TokenSource};
 use crate::plan::{Decision, Why, decide};
 use crate::quantize::imatrix::Selection;
 use crate::quantize::split::{Part, split};
@@ -35,8 +37,12 @@ pub struct Setting {
     pub output: PathBuf,
     /// Where remote checkpoints come from and are kept.
     pub hub: HubOptions,
+    /// Where tokens for uploads come from.
+    pub tokens: TokenSource,
     /// Make outputs again that are up to date.
     pub force: bool,
+    /// Publish outputs whose models say where; if not, the Hub is not even asked.
+    pub publish: bool,
     /// Keep downloaded sources.
     pub keep_files: bool,
     /// Measure what quantizing loses.
@@ -64,6 +70,10 @@ pub struct Prepared {
     pub source: SourceFacts,
     /// The outputs, in the order of the methods.
     pub outputs: Vec<Planned>,
+    /// What the cards say.
+    pub papers: Papers,
+    /// Where it is published; none where nobody says where, or nothing is to be published.
+    pub place: Option<Place>,
 }
 
 /// One output of a job.
@@ -112,7 +122,24 @@ impl Planned {
 impl Prepared {
     /// Bytes that the outputs to be made will have.
     pub fn bytes_to_make(&self) -> u64 {
-        self.outputs.iter().filter(|o| o.decision != Decision::Keep).map(Planned::bytes).sum()
+        self.to_make().map(Planned::bytes).sum()
+    }
+
+    /// Bytes that are published, at most: what the Hub has already is not sent.
+    pub fn bytes_to_publish(&self) -> u64 {
+        let new = self.outputs.iter().filter(|o| o.decision != Decision::Published);
+        if self.place.is_some() { new.map(Planned::bytes).sum() } else { 0 }
+    }
+
+    /// Whether anything is to be published.
+    pub fn publishes(&self) -> bool {
+        let new = || self.outputs.iter().any(|o| o.decision != Decision::Published);
+        self.place.as_ref().is_some_and(|place| place.changes() || new())
+    }
+
+    /// The outputs that are to be made.
+    pub fn to_make(&self) -> impl Iterator<Item = &Planned> {
+        self.outputs.iter().filter(|o| matches!(o.decision, Decision::Make(_)))
     }
 
     /// Bytes of the checkpoint that must be fetched first.
@@ -145,7 +172,16 @@ pub fn prepare(
         (blueprint, files.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let blueprint = blueprint?;
-    let source = source_facts(model, &checkpoint, files?, &blueprint);
+    let mut source = source_facts(model, &checkpoint, files?, &blueprint);
+    let repo = model.repo()?;
+    let mut place = match &repo {
+        Some(repo) if setting.publish => Some(Place::find(repo, model, setting, observer, cancel)?),
+        _ => None,
+    };
+    if let Some(there) = place.as_ref().and_then(Place::metadata) {
+        identify(&mut source, &checkpoint, there, cancel)?;
+    }
+    let papers = Papers::gather(model, &checkpoint, source.repo.as_deref(), repo)?;
     let (imatrix, imatrix_sha256) = imatrix(model, cancel)?;
     let options = options(model, imatrix.as_ref())?;
     let outputs = model
@@ -169,11 +205,24 @@ pub fn prepare(
             };
             let decision = Decision::Make(Why::New);
             let mut planned = Planned { method, stem, folder, layout, coverage, parts, recipe, decision };
-            planned.decision = decision_on(&planned, &source, setting.force);
+            planned.decision = decision_on(&planned, &source, place.as_ref(), setting.force);
             Ok(planned)
         })
         .collect::<Result<Vec<_>, JobError>>()?;
-    let prepared = Prepared { model: model.clone(), checkpoint, remote, blueprint, imatrix, source, outputs };
+    if let Some(place) = &mut place {
+        place.look(&papers);
+    }
+    let prepared = Prepared {
+        model: model.clone(),
+        checkpoint,
+        remote,
+        blueprint,
+        imatrix,
+        source,
+        outputs,
+        papers,
+        place,
+    };
     observer.event(planned(&prepared));
     Ok(prepared)
 }
@@ -360,13 +409,18 @@ fn source_files(
 ) -> Result<Vec<SourceFile>, JobError> {
     match remote {
         Some(found) => {
-            let file = |f: &hub::RemoteFile| SourceFile {
-                path: f.path.clone(),
-                size: f.size,
-                modified_ns: None,
-                sha256: f.sha256.clone(),
+            // Git knows small files by another hash; they are here already.
+            let small = |f: &hub::RemoteFile| {
+                let path = found.folder.join(&f.path);
+                let bytes = std::fs::read(&path).map_err(|source| JobError::Io { path, source })?;
+                Ok::<_, JobError>(hash::sha256(&bytes))
             };
-            let mut files: Vec<SourceFile> = found.files.iter().map(file).collect();
+            let file = |f: &hub::RemoteFile| {
+                let known = f.sha256.clone().map(Ok);
+                let sha256 = known.or_else(|| (!f.is_weights()).then(|| small(f))).transpose()?;
+                Ok(SourceFile { path: f.path.clone(), size: f.size, modified_ns: None, sha256 })
+            };
+            let mut files = found.files.iter().map(file).collect::<Result<Vec<_>, JobError>>()?;
             files.sort_by(|a, b| a.path.cmp(&b.path));
             Ok(files)
         }
@@ -425,8 +479,50 @@ fn local_files(checkpoint: &Checkpoint) -> io::Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-/// Whether the output is up to date.
-fn decision_on(planned: &Planned, source: &SourceFacts, force: bool) -> Decision {
+/// Hashes weights of a folder that `known` has with the same size and another time of change, as after a checkout: only
+/// their bytes tell whether they are the same.
+fn identify(
+    source: &mut SourceFacts,
+    checkpoint: &Checkpoint,
+    known: &QuantizationMetadata,
+    cancel: &Cancel,
+) -> Result<(), JobError> {
+    let known: Vec<&SourceFile> = known.outputs.iter().flat_map(|o| &known.made(o).source.files).collect();
+    for file in source.files.iter_mut().filter(|f| f.sha256.is_none()) {
+        let of_another_time = |k: &&&SourceFile| {
+            k.path == file.path
+                && k.size == file.size
+                && k.sha256.is_some()
+                && k.modified_ns != file.modified_ns
+        };
+        if known.iter().any(|k| of_another_time(&k)) {
+            file.sha256 = Some(hashed(&checkpoint.folder.join(&file.path), cancel)?);
+        }
+    }
+    Ok(())
+}
+
+/// Hashes the weights of a folder, so that others can tell what their outputs were made from.
+pub(super) fn identify_all(
+    source: &mut SourceFacts,
+    checkpoint: &Checkpoint,
+    cancel: &Cancel,
+) -> Result<(), JobError> {
+    for file in source.files.iter_mut().filter(|f| f.sha256.is_none()) {
+        file.sha256 = Some(hashed(&checkpoint.folder.join(&file.path), cancel)?);
+    }
+    Ok(())
+}
+
+fn hashed(path: &Path, cancel: &Cancel) -> Result<String, JobError> {
+    hash::sha256_file(path, cancel).map_err(|source| match source.kind() {
+        io::ErrorKind::Interrupted => JobError::Stopped,
+        _ => JobError::Io { path: path.to_owned(), source },
+    })
+}
+
+/// Whether the output is up to date, where it is published or else in its folder.
+fn decision_on(planned: &Planned, source: &SourceFacts, place: Option<&Place>, force: bool) -> Decision {
     let found = std::fs::read(planned.folder.join(metadata::FILE_NAME)).ok();
     let found = found.map(|bytes| QuantizationMetadata::from_json(&bytes));
     let sizes: Option<Vec<u64>> = files::paths(&planned.whole_path(), &planned.parts)
@@ -446,5 +542,11 @@ fn decision_on(planned: &Planned, source: &SourceFacts, force: bool) -> Decision
         reference: REFERENCE,
         recipe_version: RECIPE_VERSION,
     };
-    decide(found.as_ref().map(Result::as_ref), size, &wanted, force)
+    let here = decide(found.as_ref().map(Result::as_ref), size, &wanted, force);
+    match (place.map(|place| place.has(&wanted)), here) {
+        (Some(Ok(())), _) if !force => Decision::Published,
+        // What was published tells more than that nothing is here.
+        (Some(Err(why)), Decision::Make(Why::New)) => Decision::Make(why),
+        (_, here) => here,
+    }
 }

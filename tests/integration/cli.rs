@@ -18,7 +18,8 @@ models:
 
 /// The files of an output.
 fn output(stem: &str) -> Vec<String> {
-    let mut files = ["MODEL_LOG.md", "README.md", &format!("{stem}.gguf"), "quantization_metadata.json"];
+    let gguf = format!("{stem}.gguf");
+    let mut files = ["LICENSE", "MODEL_LOG.md", "README.md", &gguf, "quantization_metadata.json"];
     files.sort_unstable();
     files.map(|file| format!("output/{stem}/{file}")).to_vec()
 }
@@ -60,8 +61,8 @@ models:
     QTZ-003 warning: tiny: tensors whose width does not fit took another type, such as Q5_0 in place of Q4_K at width 32: 12 in Q4_K_M, 12 in Q2_K
     QTZ-004 tiny: 3.08 MB of weights read once, 3 outputs in # s
     MCD-001 tiny: model cards, logs and metadata written
-    CLI-004 warning: nothing was published: this version cannot do that yet; the outputs are in `output`
-      | hint: --skip-upload says that this is meant
+    CLI-004 warning: nothing was published: nothing says where; the outputs are in `output`
+      | hint: `publish: { owner: NAME }` or JAMPH_OWNER says where; --skip-upload, that this is meant
     CLI-002 3 outputs made; # s
     ");
 
@@ -568,6 +569,7 @@ fn on_the_hub() -> (Hub, Sandbox, Repo) {
     let repo = Repo::new(files.iter().map(|(name, file)| (name.as_str(), file.clone())));
     let hub = Hub::start();
     hub.add("org/model", repo.clone());
+    hub.refer("org/model", "refs/pr/1");
     sandbox.set("HF_ENDPOINT", hub.endpoint()).set("JAMPH_CACHE", "cache");
     (hub, sandbox, repo)
 }

@@ -11,6 +11,7 @@ mod mixtures;
 mod parity;
 mod publish;
 mod quantize;
+mod run_publish;
 mod splits;
 mod support;
 mod upload;

@@ -101,6 +101,15 @@ impl Sandbox {
         self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// A line of shell here, with the environment of the runs.
+    #[cfg(unix)]
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).current_dir(self.folder.path());
+        command.env_clear().envs(&self.variables).stdin(Stdio::null());
+        command
+    }
+
     fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jamph-quantizer"));
         command.args(words.split_whitespace()).current_dir(self.folder.path());

@@ -172,6 +172,11 @@ impl Hub {
         self.shared.xet.set_lifetime(lifetime);
     }
 
+    /// Puts a gate before a repository.
+    pub fn gate(&self, repo: &str) {
+        self.change(repo, |r| r.gated = true);
+    }
+
     /// Lets a token through the gate of a repository.
     pub fn let_in(&self, repo: &str, token: &str) {
         self.change(repo, |r| _ = r.granted.insert(token.to_owned()));

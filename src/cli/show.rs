@@ -1,0 +1,166 @@
+//! `plan`: what would be made and published, to people and as JSON.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use super::failure::{Failure, Kind};
+use super::work::{failed_json, job_failed, outcome, warn};
+use super::{Context, print};
+use crate::base::units;
+use crate::config::Model;
+use crate::event::{About, Observer};
+use crate::plan::Decision;
+use crate::run::{self, Place, Prepared, Setting};
+
+/// Shows what would be made and published.
+///
+/// # Errors
+/// A model cannot be made.
+pub(super) fn show(models: &[Model], setting: &Setting, context: &Context) -> Result<(), Failure> {
+    let asked = models.len();
+    let setting = &Setting { tokens: context.tokens()?, ..setting.clone() };
+    let (mut ready, mut failed) = (Vec::new(), Vec::new());
+    for model in models {
+        let observer = About { observer: &*context.observer, subject: &model.name };
+        warn(model, &observer);
+        match run::prepare(model, setting, &observer, &context.cancel).map_err(Failure::from) {
+            Ok(prepared) => ready.push(prepared),
+            Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
+            Err(failure) => {
+                observer.event(job_failed(&failure));
+                failed.push((model.name.clone(), failure));
+            }
+        }
+    }
+    print(&if context.json {
+        plan_json(&ready, &failed)
+    } else {
+        plan_text(&ready, setting, failed.is_empty())
+    })?;
+    outcome(asked, failed, context)
+}
+
+/// `whole`: no job failed, so that these are all.
+fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
+    let mut out = String::new();
+    for p in ready {
+        let commit = p.source.commit.as_deref().map(|c| format!(" at {}", &c[..c.len().min(12)]));
+        let _ = writeln!(
+            out,
+            "{}  {}{}: {}, {} parameters, {} of weights",
+            p.model.name,
+            p.model.source,
+            commit.unwrap_or_default(),
+            p.blueprint.architecture,
+            units::count(p.source.parameters),
+            units::decimal(p.checkpoint.weight_bytes())
+        );
+        if let Some(place) = &p.place {
+            let _ = writeln!(out, "    to {}", where_to(p, place));
+        }
+        for o in &p.outputs {
+            let decision = match &o.decision {
+                Decision::Published => "published, up to date".to_owned(),
+                Decision::Keep if p.place.is_some() => "made already: publish".to_owned(),
+                Decision::Keep => "up to date".to_owned(),
+                Decision::Make(why) => format!("make: {why}"),
+            };
+            let _ = writeln!(
+                out,
+                "    {:8} {:>13} bytes  {:5.2} bits  {decision}",
+                o.method.name,
+                o.bytes(),
+                o.layout.bits_per_weight()
+            );
+        }
+    }
+    let fetch: u64 = ready.iter().map(Prepared::bytes_to_fetch).sum();
+    let make: u64 = ready.iter().map(Prepared::bytes_to_make).sum();
+    let publish: u64 = ready.iter().map(Prepared::bytes_to_publish).sum();
+    if make == 0 && whole && !ready.iter().any(Prepared::publishes) {
+        out.push_str("everything is up to date\n");
+        return out;
+    }
+    let _ = writeln!(
+        out,
+        "in all: {} to download, {} to write into `{}`{}{}",
+        units::decimal(fetch),
+        units::decimal(make),
+        setting.output.display(),
+        free(&setting.output),
+        if ready.iter().any(|p| p.place.is_some()) {
+            format!(", {} to publish", units::decimal(publish))
+        } else {
+            String::new()
+        }
+    );
+    out
+}
+
+/// The repository, and what changes there beside the outputs.
+fn where_to(p: &Prepared, place: &Place) -> String {
+    let mut text = place.to.repo.to_string();
+    let visible = |private| if private { "private" } else { "public" };
+    match &place.there {
+        None => {
+            let _ = write!(text, ": to be created, {}", visible(place.to.private));
+        }
+        Some(there) => {
+            let head = &there.state.head;
+            let _ = write!(text, ": {}, at {}", visible(there.state.private), &head[..head.len().min(12)]);
+        }
+    }
+    if p.publishes() && place.to.create_pr {
+        text.push_str("; as a pull request");
+    }
+    if !place.texts.is_empty() && p.outputs.iter().all(|o| o.decision == Decision::Published) {
+        let _ = write!(text, "; rewrite {}", place.texts.join(", "));
+    }
+    if !place.delete.is_empty() {
+        let _ = write!(text, "; delete {}", place.delete.join(", "));
+    }
+    text
+}
+
+/// Free space where the outputs go, where the system tells.
+fn free(output: &Path) -> String {
+    let folder: PathBuf = output.ancestors().find(|p| p.is_dir()).unwrap_or(".".as_ref()).to_owned();
+    let free = crate::base::space::free(&folder).ok().flatten();
+    free.map(|n| format!(", {} free there", units::decimal(n))).unwrap_or_default()
+}
+
+fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
+    let jobs: Vec<Json> = ready
+        .iter()
+        .map(|p| {
+            let outputs: Vec<Json> = p
+                .outputs
+                .iter()
+                .map(|o| {
+                    let why = match &o.decision {
+                        Decision::Keep | Decision::Published => None,
+                        Decision::Make(why) => Some(why.to_string()),
+                    };
+                    let publish = p.place.as_ref().map(|_| o.decision != Decision::Published);
+                    json!({"method": o.method.name, "path": o.path(), "files": o.parts.len().max(1), "bytes": o.bytes(),
+                           "bits_per_weight": o.layout.bits_per_weight(), "make": why.is_some(), "why": why, "publish": publish})
+                })
+                .collect();
+            let place = p.place.as_ref().map(|place| {
+                let there = place.there.as_ref().map(|t| &t.state);
+                json!({"repo": place.to.repo.to_string(), "create": there.is_none(),
+                       "private": there.map_or(place.to.private, |t| t.private), "head": there.map(|t| &t.head),
+                       "pull_request": place.to.create_pr, "change": p.publishes(), "rewrite": place.texts,
+                       "delete": place.delete})
+            });
+            json!({"model": p.model.name, "source": p.model.source.to_string(), "commit": p.source.commit,
+                   "architecture": p.blueprint.architecture, "parameters": p.source.parameters,
+                   "download_bytes": p.bytes_to_fetch(), "write_bytes": p.bytes_to_make(), "publish_bytes": p.bytes_to_publish(), "publish": place,
+                   "outputs": outputs})
+        })
+        .chain(failed.iter().map(failed_json))
+        .collect();
+    format!("{}\n", json!({ "jobs": jobs }))
+}
