@@ -102,7 +102,7 @@ impl Ready<'_> {
             return Ok(Committed { commit: base.head, url: None, parent: None, pull_request: None });
         }
         // An earlier run may have ended between the request and its answer.
-        if let Some(found) = self.proposed(client, &base).await? {
+        if let Some(found) = self.unless_stopped(self.proposed(client, &base)).await? {
             return Ok(found);
         }
         loop {
@@ -126,13 +126,20 @@ impl Ready<'_> {
                     self.wait(client, subject, &mut tries, failure).await.err()
                 }
             };
-            let doubtful = |source| HubError::Doubtful { repo: repo.clone(), source: Box::new(source) };
-            let now = remote::at(client, repo, BRANCH).await.map_err(doubtful)?;
+            let doubtful = |error| {
+                let source = Box::new(match error {
+                    HubError::Unpublished { repo } => HubError::Cancelled { repo },
+                    error => error,
+                });
+                HubError::Doubtful { repo: repo.clone(), source }
+            };
+            let looked = self.look(client, &base, gave_up.is_some()).await;
+            let (now, proposed) = looked.map_err(doubtful)?;
             if self.is_in(&now.files) {
                 let (commit, parent) = (now.head, Some(base.head));
                 return Ok(Committed { commit, url: None, parent, pull_request: None });
             }
-            if let Some(found) = self.proposed(client, &base).await.map_err(doubtful)? {
+            if let Some(found) = proposed {
                 return Ok(found);
             }
             if let Some(error) = gave_up {
@@ -185,9 +192,34 @@ impl Ready<'_> {
         tries: &mut Tries,
         failure: Failure,
     ) -> Result<(), HubError> {
+        self.unless_stopped(client.wait(subject, tries, failure)).await
+    }
+
+    /// The repository now, and what is proposed to it. A look that is the last one in any case is not given up when the
+    /// user stops the work.
+    async fn look(
+        &self,
+        client: &Client<'_>,
+        base: &RepoState,
+        last: bool,
+    ) -> Result<(RepoState, Option<Committed>), HubError> {
+        let looked = async {
+            let now = remote::at(client, &self.publication.to.repo, BRANCH).await?;
+            Ok((now, self.proposed(client, base).await?))
+        };
+        if last { looked.await } else { self.unless_stopped(looked).await }
+    }
+
+    async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, HubError>>,
+    ) -> Result<T, HubError> {
         tokio::select! {
-            waited = client.wait(subject, tries, failure) => waited,
-            () = raised(self.cancel) => Err(HubError::Unpublished { repo: subject.repo.clone() }),
+            biased;
+            done = work => done,
+            () = raised(self.cancel) => {
+                Err(HubError::Unpublished { repo: self.publication.to.repo.clone() })
+            }
         }
     }
 

@@ -373,6 +373,36 @@ fn what_somebody_else_wrote_is_not_replaced_unseen() {
 }
 
 #[test]
+fn two_runs_at_once_make_one_commit() {
+    let case = std::sync::Arc::new(Case::new().with_repo());
+    let (other, theirs) = (case.clone(), remarkable(&case));
+    // Its runtime cannot start within that of the first one.
+    let both = move || {
+        let second = move || publish(&theirs, &other.options, &(), &Cancel::new());
+        std::thread::spawn(second).join().unwrap().unwrap();
+    };
+    case.hook(Code::CardRemarks, both);
+    let receipt = case.publish(&remarkable(&case)).unwrap();
+    assert_eq!((case.commits(), receipt.commit), (2, case.hub.head(REPO).id));
+}
+
+#[test]
+fn a_commit_is_found_below_somebody_elses() {
+    for (path, clash) in [("theirs.txt", false), ("README.md", true)] {
+        let case = std::sync::Arc::new(Case::new().with_repo());
+        case.hub.fault(On::Commit, 1, Fault::After(504));
+        let other = case.clone();
+        case.hook(Code::CommitDoubted, move || {
+            _ = other.hub.push(REPO, [(path, Some(File::small("theirs")))]);
+        });
+        let published = case.publish(&case.publication(&[]));
+        assert_eq!(matches!(published, Err(HubError::Conflict { .. })), clash, "{published:?}");
+        assert_eq!(published.is_ok(), !clash);
+        assert_eq!((case.commits(), case.hub.count(On::Commit)), (3, 1), "ours, and theirs on top of it");
+    }
+}
+
+#[test]
 fn other_commits_since_the_files_were_made_do_no_harm() {
     let case = Case::new().with_repo();
     let mut publication = case.publication(&[]);
@@ -628,4 +658,20 @@ fn a_user_who_stops_it_keeps_the_old_commit() {
     let error = publish(&case.publication(&[]), &case.options, &case.heard, &cancel).unwrap_err();
     assert!(matches!(error, HubError::Unpublished { .. }), "{error}");
     assert_eq!(case.commits(), 1);
+
+    // In the middle of a doubt it is looked up all the same.
+    for (fault, commits) in [(Fault::After(504), 2), (Fault::Status(504, vec![]), 1)] {
+        let case = Case::new().with_repo();
+        case.hub.fault(On::Commit, 1, fault);
+        let cancel = Cancel::new();
+        let stop = cancel.clone();
+        case.hook(Code::CommitDoubted, move || stop.cancel());
+        let published = publish(&case.publication(&[]), &case.options, &case.heard, &cancel);
+        match published.unwrap_err() {
+            HubError::Unchecked { .. } => assert_eq!(commits, 2),
+            HubError::Unpublished { .. } => assert_eq!(commits, 1),
+            error => panic!("{error}"),
+        }
+        assert_eq!(case.commits(), commits);
+    }
 }
