@@ -48,11 +48,14 @@ impl<'u> UploadStream<'u> {
         let upload =
             runtime.block_on(round.stream(path, size)).map_err(|e| uploader.failed(&round, path, e))?;
         let (pieces, mut waiting) = mpsc::channel(WAITING);
-        let feed = upload.clone();
+        let (feed, network) = (upload.clone(), Arc::clone(&round));
         let feeding = runtime.spawn(async move {
             while let Some(next) = waiting.recv().await {
                 match next {
-                    Next::Piece(piece) => feed.write(piece.into_bytes()).await?,
+                    Next::Piece(piece) => {
+                        network.room().await;
+                        feed.write(piece.into_bytes()).await?;
+                    }
                     Next::End => return feed.finish().await,
                 }
             }

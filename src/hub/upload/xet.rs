@@ -3,15 +3,17 @@
 //! Its settings are given here in full; it would read them from the environment, send telemetry, and keep notes below
 //! the home directory. It logs through `tracing`, which nobody here listens to.
 //!
-//! Memory, of `n` streams: each fills a xorb of 64 MiB, and holds it until it is on its way; [`COMPRESSED`] of them are
-//! there twice while they are compressed; [`XORBS`] more are on their way. So at most `64 MiB * (n + COMPRESSED + XORBS)`
-//! and some 15 MiB a stream, when the network is behind and all streams fill at the same pace.
+//! Memory, of `n` streams: each fills a xorb of 64 MiB; while [`AHEAD`] bytes of full ones wait, streams are fed no more.
+//! [`COMPRESSED`] xorbs are there twice while they are compressed. So it is about `64 MiB * n` and [`AHEAD`], twice
+//! that where all streams fill up at the same moment.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 use xet::XetError;
 use xet::xet_session::Sha256Policy;
 use xet::xet_session::{
@@ -24,6 +26,9 @@ use crate::hub::retry::Retry;
 
 /// Xorbs on their way to the store at once.
 const XORBS: usize = 3;
+
+/// Bytes of xorbs that wait for the network before streams have to.
+const AHEAD: u64 = 96 << 20;
 
 /// Xorbs that are compressed at once: threads for work that keeps a processor busy, which is hashing, too.
 pub(super) const COMPRESSED: usize = 2;
@@ -119,6 +124,18 @@ impl Round {
             shard.total_shard_bytes_upload_completed,
             shard.total_shard_validation_entries_completed + u64::from(shard.total_shards_completed),
         ])
+    }
+
+    /// Waits until the network has caught up, or the round is over.
+    pub(super) async fn room(&self) {
+        const LOOK: Duration = Duration::from_millis(10);
+        let waiting = || {
+            let report = self.commit.progress();
+            report.total_transfer_bytes.saturating_sub(report.total_transfer_bytes_completed)
+        };
+        while waiting() > AHEAD && self.broken().is_none() {
+            sleep(LOOK).await;
+        }
     }
 
     /// Ends the round; the first cause is kept.
