@@ -124,6 +124,11 @@ impl Checkpoint {
             .map_err(|source| E::Io { path: self.folder.join(&self.shards[shard]), source })
     }
 
+    /// Whether the weights are here, and not the headers only.
+    pub fn is_here(&self) -> bool {
+        self.files.len() == self.shards.len()
+    }
+
     /// Bytes of all weights.
     pub fn weight_bytes(&self) -> u64 {
         self.tensors.iter().map(|t| t.entry.range.end - t.entry.range.start).sum()

@@ -1,10 +1,13 @@
 //! A model folder: its small files whole, its weights lazily, by tensor and byte range.
 //!
-//! In: a local folder (a downloaded snapshot is one), or a GGUF file. Out: [`Checkpoint`], [`GgufModel`]. Weights are read with positioned reads
-//! into the caller's buffer: no memory map, so that the resident size stays what the engine's slabs make it.
+//! In: a local folder (a downloaded snapshot is one), or a GGUF file. Out: [`Checkpoint`], [`GgufModel`]. Weights are read
+//! with positioned reads into the caller's buffer: no memory map, so that the resident size stays what the engine's slabs
+//! make it. [`RemoteWeights`] are those of a repository whose weights are not here: of such a checkpoint the headers and
+//! small files are.
 
 mod gguf;
 mod local;
+mod remote;
 mod weights;
 
 use std::collections::HashMap;
@@ -13,7 +16,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::base::repo_id::RepoId;
+
 pub use self::gguf::{GgufFile, GgufModel};
+pub use self::remote::RemoteWeights;
 pub use self::weights::Weights;
 pub use crate::safetensors::{Dtype, TensorEntry};
 
@@ -80,6 +86,8 @@ pub enum CheckpointError {
     Truncated { path: PathBuf, expected: u64, found: u64 },
     #[error("GGUF file `{path}`: {why}")]
     Split { path: PathBuf, why: &'static str },
+    #[error("`{repo}`: `{path}` cannot be read")]
+    Remote { repo: RepoId, path: String },
     #[error("`{path}` is {bytes} bytes, too long to be a configuration file")]
     TooLong { path: PathBuf, bytes: u64 },
 }

@@ -2,20 +2,20 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::{Either, select, try_join_all};
 use futures_util::stream::{self, TryStreamExt};
-use reqwest::{StatusCode, Url};
+use reqwest::StatusCode;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 use super::HubOptions;
 use super::address::shown;
-use super::client::{Answer, Client, Linked, Subject};
+use super::client::{Answer, Client, Subject};
 use super::error::HubError;
+use super::located::Located;
 use super::part::Part;
 use super::retry::{Failure, Tries};
 use super::select::RemoteFile;
@@ -134,7 +134,7 @@ impl Downloads<'_> {
     async fn bytes(&self, file: &RemoteFile, part: &Part) -> Result<Option<HubError>, HubError> {
         let mut whole = false;
         for _ in 0..=CHANGES {
-            let source = Source { file, part, whole, place: Mutex::new(None), came: Notify::new() };
+            let source = Source { file, part, whole, located: Located::default(), came: Notify::new() };
             let came = try_join_all((0..part.spans()).map(|span| self.span(&source, span)));
             let hash = self.verify(&source);
             let (came, hash) = (std::pin::pin!(came), std::pin::pin!(hash));
@@ -200,17 +200,13 @@ impl Downloads<'_> {
         }
         let range = part.missing(span);
         let ranged = !whole && range != (0..file.size);
-        let mut answer = self.ask(source, ranged.then_some(&range)).await?;
+        let (range_asked, etag) = (ranged.then_some(&range), part.etag().filter(|_| ranged));
+        let subject = self.subject(file);
+        let mut answer = source.located.get(self.client, subject, file, range_asked, etag.as_deref()).await?;
         let etag = wire::strong_etag(answer.response.headers());
         let failure =
             |answer: &Answer, why| Failure::soon(HubError::Protocol { url: shown(&answer.url), why });
 
-        let Linked { size, sha256 } = &answer.linked;
-        let contradicts = |sha256: &String| file.sha256.as_ref().is_some_and(|listed| listed != sha256);
-        if size.is_some_and(|size| size != file.size) || sha256.as_ref().is_some_and(contradicts) {
-            let why = "the Hub states another size or hash than its listing does";
-            return Err(Failure::never(HubError::Protocol { url: shown(&answer.url), why }).into());
-        }
         match (part.etag(), &etag) {
             (Some(old), Some(new)) if old != *new => return Err(Broken::Stop(Stop::Changed(etag))),
             (None, Some(_)) => part.set_etag(etag),
@@ -229,32 +225,6 @@ impl Downloads<'_> {
             return Err(failure(&answer, "the answer ended early").into());
         }
         Ok(())
-    }
-
-    /// Sends the request to where the file is; the first one finds that out from the Hub.
-    async fn ask(&self, source: &Source<'_>, range: Option<&Range<u64>>) -> Result<Answer, Failure> {
-        let subject = self.subject(source.file);
-        let mut place = source.place.lock().await;
-        let etag = range.and_then(|_| source.part.etag());
-        if let Some(url) = place.clone() {
-            drop(place);
-            let answer = self.client.get(subject, url, range, etag.as_deref()).await;
-            if answer.is_err() {
-                // The signature may have expired: the next try asks the Hub again.
-                *source.place.lock().await = None;
-            }
-            return answer;
-        }
-        let url = self.client.url(&self.resolve_path(source.file));
-        let answer = self.client.get(subject, url, range, etag.as_deref()).await?;
-        *place = Some(answer.url.clone());
-        Ok(answer)
-    }
-
-    fn resolve_path<'b>(&'b self, file: &'b RemoteFile) -> Vec<&'b str> {
-        let mut path = vec![self.repo.owner(), self.repo.name(), "resolve", self.commit];
-        path.extend(file.path.split('/'));
-        path
     }
 
     /// Writes the body where it belongs; what came before an error is kept.
@@ -369,8 +339,7 @@ struct Source<'a> {
     part: &'a Part,
     /// In one request: the server knows no ranges.
     whole: bool,
-    /// Where the Hub redirected to.
-    place: Mutex<Option<Url>>,
+    located: Located,
     /// Rung when a piece is whole.
     came: Notify,
 }

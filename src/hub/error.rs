@@ -89,6 +89,8 @@ pub enum HubError {
     Mismatch { repo: RepoId, path: String, what: &'static str, expected: String, found: String },
     #[error("`{repo}`: `{path}` kept changing while it was read")]
     Changing { repo: RepoId, path: String },
+    #[error("`{repo}`: the server of `{path}` sends whole files only")]
+    NoRanges { repo: RepoId, path: String },
     #[error("`{folder}` has {free} bytes free; the files of `{repo}` that are still missing need {needed}")]
     NoSpace { repo: RepoId, folder: PathBuf, needed: u64, free: u64 },
     #[error("publishing to `{repo}` needs a token")]
@@ -223,6 +225,7 @@ impl HubError {
                 "run again: what the Hub has by now is not sent twice; nothing was published".to_owned()
             }
             HubError::SentOther { .. } => "something changed the file meanwhile; run again with --force".to_owned(),
+            HubError::NoRanges { .. } => "weights cannot be streamed from it; run with --stream=false, which downloads them first".to_owned(),
             HubError::NoSpace { .. } => "free some space, or put the cache on another disk".to_owned(),
             HubError::Offline { .. } => "run once without HF_HUB_OFFLINE to fetch it".to_owned(),
             HubError::Connection { .. } | HubError::Stalled { .. } => {
@@ -234,7 +237,7 @@ impl HubError {
     }
 
     /// Whether sending all of it again may help.
-    pub(super) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         match self {
             HubError::Xet { source, .. } => matches!(
                 **source,
@@ -251,6 +254,8 @@ impl HubError {
             | HubError::Connection { .. }
             | HubError::Stalled { .. }
             | HubError::Status { .. } => true,
+            // What is read may be of one version again.
+            HubError::Changing { .. } | HubError::Mismatch { .. } => true,
             _ => false,
         }
     }

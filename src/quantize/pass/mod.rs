@@ -12,6 +12,7 @@ mod slab;
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -20,7 +21,7 @@ use thiserror::Error;
 pub use self::loss::Loss;
 use self::loss::Tally;
 use self::order::Outlet;
-use self::slab::{Worker, largest, slabs};
+use self::slab::{Worker, largest, read_of, slabs};
 use crate::base::cancel::Cancel;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::convert::Blueprint;
@@ -269,6 +270,13 @@ pub fn pass(
         }
     }
     Ok(report)
+}
+
+/// What a pass over these recipes reads, in the order of its slabs: shard and bytes. Workers keep to the order but for the
+/// few slabs that they have in hand.
+pub fn reads(blueprint: &Blueprint, recipes: &[usize], options: &PassOptions) -> Vec<(usize, Range<u64>)> {
+    let slabs = slabs(blueprint, recipes, options.slab_values);
+    slabs.iter().filter_map(|slab| read_of(slab, &blueprint.tensors[slab.recipe])).collect()
 }
 
 /// Memory that a pass takes at most, in bytes: the slabs under way with what is made of them.

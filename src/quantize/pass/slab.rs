@@ -102,6 +102,18 @@ fn source_bytes(recipe: &TensorRecipe, values: u64) -> u64 {
     ty.bytes_of(values).expect("rows are whole blocks of the source type")
 }
 
+fn row_bytes(part: &Part, rows: &Rows) -> u64 {
+    part.ty.bytes_of(rows.values).expect("rows are whole blocks of the source type")
+}
+
+/// Shard and bytes of what making the slab reads; `None` where nothing is read.
+pub(super) fn read_of(slab: &Slab, recipe: &TensorRecipe) -> Option<(usize, Range<u64>)> {
+    let Recipe::Rows { parts, .. } = &recipe.source else { return None };
+    let part = &parts[slab.part];
+    let at = part.offset + slab.rows.start * row_bytes(part, &rows_of(recipe));
+    Some((part.shard, at..at + slab.source_bytes))
+}
+
 /// A slab's values in runs that share their importance: an expert's each, or all of them where there is none.
 fn runs<'a>(
     slab: &Slab,
@@ -245,7 +257,7 @@ impl<'a> Worker<'a> {
             Recipe::Rows { parts, order } => (parts, *order),
         };
         let part: &Part = &parts[slab.part];
-        let row_bytes = part.ty.bytes_of(rows.values).expect("rows are whole blocks of the source type");
+        let row_bytes = row_bytes(part, &rows);
         let at = part.offset + slab.rows.start * row_bytes;
         let buffer = if order == RowOrder::Natural { &mut self.ordered } else { &mut self.read };
         buffer.resize(slab.source_bytes as usize, 0);

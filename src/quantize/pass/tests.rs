@@ -251,6 +251,29 @@ fn the_largest_slab_is_foretold() {
 }
 
 #[test]
+fn the_reads_are_foretold() {
+    struct Heard<'a>(&'a Memory, Mutex<Vec<(usize, Range<u64>)>>);
+    impl Weights for Heard<'_> {
+        fn read(&self, shard: usize, offset: u64, buf: &mut [u8]) -> Result<(), CheckpointError> {
+            self.1.lock().unwrap().push((shard, offset..offset + buf.len() as u64));
+            self.0.read(shard, offset, buf)
+        }
+    }
+    let (_, memory, blueprint) = example();
+    let header = header(&blueprint, |t| t.ty);
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    for slab_values in [1, 100, 64 * 16, 1 << 20] {
+        let options = PassOptions { slab_values, ..PassOptions::default() };
+        let heard = Heard(&memory, Mutex::default());
+        let mut sink = Vec::new();
+        let outputs =
+            vec![Output { name: "x", header: &header, recipes: &recipes, parts: &[], sink: &mut sink }];
+        pass(&heard, &blueprint, outputs, None, &options, &Cancel::new(), &()).unwrap();
+        assert_eq!(reads(&blueprint, &recipes, &options), heard.1.into_inner().unwrap());
+    }
+}
+
+#[test]
 fn weights_that_are_not_finite_are_named() {
     let (_, mut memory, blueprint) = example();
     let at = 64 * 48 + 64 * 11 + 3; // row 11 of `rope`: head 1, first half; it comes out as row 8 + 2 * 3
