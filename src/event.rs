@@ -58,6 +58,7 @@ codes! {
     JobFailed = "PLN-004", Error, "A job failed; the others go on.";
     Waiting = "PLN-005", Info, "Another run works on the same outputs; this one waits for it.";
     Unlocked = "PLN-006", Detail, "The cache cannot be written, so that other runs cannot be kept off the same outputs.";
+    Streaming = "PLN-007", Info, "Outputs go straight into the upload, not to the disk: it was asked for, or the disk is too small.";
     CheckpointOpened = "MDL-001", Info, "A checkpoint was opened: revision, files, weights.";
     DownloadStarted = "MDL-002", Info, "A file of a megabyte or more is being downloaded.";
     DownloadResumed = "MDL-003", Info, "A download goes on where it was interrupted.";
@@ -93,6 +94,7 @@ codes! {
     UploadFinished = "HUF-015", Info, "The Hub's store has a file, and its sha256 is what was computed here.";
     ScratchMoved = "HUF-016", Warning, "The cache folder cannot be written; an upload keeps its notes elsewhere.";
     ReceiptLost = "HUF-017", Warning, "A publication's receipt could not be left beside the outputs; the publication has happened.";
+    StreamRestarted = "HUF-018", Warning, "Streams failed and are made again from their beginning; what was sent is not sent twice.";
 }
 
 /// Something that happened.

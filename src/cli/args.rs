@@ -115,9 +115,10 @@ pub(super) struct PublishArgs {
     /// Delete published files of methods that are no longer listed
     #[arg(long)]
     pub(super) prune: bool,
-    /// Write the outputs straight into the upload: no weights and no outputs on the disk
-    #[arg(long, conflicts_with_all = ["skip_upload", "no_xet"])]
-    pub(super) stream: bool,
+    /// Write the outputs straight into the upload: no weights and no outputs on the disk [default: where the disk is
+    /// too small]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) stream: Option<bool>,
     /// Upload through Git LFS, also where the Hub has Xet storage
     #[arg(long)]
     pub(super) no_xet: bool,

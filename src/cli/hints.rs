@@ -144,6 +144,7 @@ impl Explain for JobError {
             | JobError::Method(_)
             | JobError::Option(_)
             | JobError::Repo(_)
+            | JobError::Unstreamable { .. }
             | JobError::Changed { .. } => Kind::Input,
         }
     }
@@ -161,6 +162,9 @@ impl Explain for JobError {
             JobError::Split { source, .. } => source.hint(),
             JobError::Write(error) => error.hint(),
             JobError::Repo(_) => Some("say it with `publish: { repo: owner/name }`".to_owned()),
+            JobError::Unstreamable { .. } => {
+                Some("run with --stream=false, or see `publish` in models.yaml".to_owned())
+            }
             JobError::There(error) => error.hint(),
             JobError::Folder(error) => error.hint(),
             JobError::Changed { .. } => Some("run again".to_owned()),

@@ -21,7 +21,7 @@ use crate::quantize::options::parse_type;
 /// The models.yaml is wrong, or jobs failed.
 pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
     let mut above = methods_layer(&args.work.methods)?;
-    above.publish = publish_layer(&args.work.publish);
+    above.publish = publish_layer(&args.work.publish)?;
     let around = context.around(above);
     work(&models(&args.config.config, &around, args.only.as_deref(), context)?, &args.work, context)
 }
@@ -32,7 +32,7 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
 /// The models.yaml is wrong, or a model cannot be made.
 pub(super) fn plan(args: &PlanArgs, context: &Context) -> Result<(), Failure> {
     let mut above = methods_layer(&args.methods)?;
-    above.publish = publish_layer(&args.publish);
+    above.publish = publish_layer(&args.publish)?;
     let models = models(&args.config.config, &context.around(above), args.only.as_deref(), context)?;
     let mut setting = context.setting(args.output.as_ref(), args.force, true);
     setting.publish &= !args.publish.skip_upload;
@@ -75,7 +75,7 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
         config::Imatrix::File { path: path.clone(), given }
     });
     above.split = split_limit(&args.split)?;
-    above.publish = Publish { repo: repo(&args.repo)?, ..publish_layer(&args.work.publish) };
+    above.publish = Publish { repo: repo(&args.repo)?, ..publish_layer(&args.work.publish)? };
     above.card.tags = some(&args.tags);
     above.metadata.license.clone_from(&args.license);
     above.metadata.library_name.clone_from(&args.library);
@@ -110,16 +110,20 @@ fn methods_layer(methods: &[String]) -> Result<Layer, Failure> {
     Ok(layer)
 }
 
-fn publish_layer(args: &PublishArgs) -> Publish {
+fn publish_layer(args: &PublishArgs) -> Result<Publish, Failure> {
+    let against = [("--skip-upload", args.skip_upload), ("--no-xet", args.no_xet)];
+    if let (Some(true), Some((flag, _))) = (args.stream, against.iter().find(|(_, given)| *given)) {
+        return Err(Failure::usage(format!("--stream cannot be used with {flag}")));
+    }
     let on = |flag: bool| flag.then_some(true);
-    Publish {
+    Ok(Publish {
         private: on(args.private),
-        stream: on(args.stream),
+        stream: args.stream,
         create_pr: on(args.create_pr),
         prune: on(args.prune),
         xet: args.no_xet.then_some(false),
         ..Publish::default()
-    }
+    })
 }
 
 fn recipe_layer(args: &RecipeArgs) -> Result<config::Quantize, Failure> {

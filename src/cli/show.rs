@@ -60,6 +60,9 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
         if let Some(place) = &p.place {
             let _ = writeln!(out, "    to {}", where_to(p, place));
         }
+        if let Some(streaming) = &p.streaming {
+            let _ = writeln!(out, "    streamed, no weights or outputs on the disk: {streaming}");
+        }
         for o in &p.outputs {
             let decision = match &o.decision {
                 Decision::Published => "published, up to date".to_owned(),
@@ -78,6 +81,7 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
     }
     let fetch: u64 = ready.iter().map(Prepared::bytes_to_fetch).sum();
     let make: u64 = ready.iter().map(Prepared::bytes_to_make).sum();
+    let write: u64 = ready.iter().map(Prepared::bytes_to_write).sum();
     let publish: u64 = ready.iter().map(Prepared::bytes_to_publish).sum();
     if make == 0 && whole && !ready.iter().any(Prepared::publishes) {
         out.push_str("everything is up to date\n");
@@ -87,7 +91,7 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
         out,
         "in all: {} to download, {} to write into `{}`{}{}",
         units::decimal(fetch),
-        units::decimal(make),
+        units::decimal(write),
         setting.output.display(),
         free(&setting.output),
         if ready.iter().any(|p| p.place.is_some()) {
@@ -157,7 +161,7 @@ fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
             });
             json!({"model": p.model.name, "source": p.model.source.to_string(), "commit": p.source.commit,
                    "architecture": p.blueprint.architecture, "parameters": p.source.parameters,
-                   "download_bytes": p.bytes_to_fetch(), "write_bytes": p.bytes_to_make(), "publish_bytes": p.bytes_to_publish(), "publish": place,
+                   "download_bytes": p.bytes_to_fetch(), "write_bytes": p.bytes_to_write(), "disk_needed": p.disk_needed(), "stream": p.streaming, "publish_bytes": p.bytes_to_publish(), "publish": place,
                    "outputs": outputs})
         })
         .chain(failed.iter().map(failed_json))

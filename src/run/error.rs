@@ -77,6 +77,12 @@ pub enum JobError {
         /// What the system said.
         source: io::Error,
     },
+    /// The outputs are to go straight into an upload, and cannot.
+    #[error("the outputs cannot be streamed: {why}")]
+    Unstreamable {
+        /// What is in the way.
+        why: &'static str,
+    },
     /// The user stopped it.
     #[error("stopped")]
     Stopped,

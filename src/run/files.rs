@@ -113,6 +113,13 @@ pub struct Work {
     pub task: String,
 }
 
+impl Work {
+    /// Most memory to use for weights, in bytes.
+    pub(super) fn allowed_memory(&self) -> u64 {
+        self.memory.unwrap_or_else(default_memory)
+    }
+}
+
 /// Why files could not be written. None of them is there under its final name.
 #[derive(Debug, Error)]
 pub enum WriteError {
@@ -270,14 +277,14 @@ fn existing_folder(path: &Path) -> PathBuf {
 }
 
 /// Slabs as large as is good, smaller where the memory does not allow them beside what is `held` anyway.
-fn fit(
+pub(super) fn fit(
     blueprint: &Blueprint,
     targets: &[Target],
     held: u64,
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<PassOptions, WriteError> {
-    let allowed = work.memory.unwrap_or_else(default_memory);
+    let allowed = work.allowed_memory();
     let headers: Vec<&Header> = targets.iter().map(|t| &t.layout.header).collect();
     let mut options = PassOptions {
         threads: work.threads,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -14,6 +14,7 @@ use super::hold::hold;
 use super::papers;
 use super::place::Place;
 use super::prepare::{self, Planned, Prepared, Setting};
+use super::stream;
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
@@ -24,6 +25,7 @@ use crate::config::Model;
 use crate::event::{Code, Event, Observer};
 use crate::hub;
 use crate::plan::Decision;
+use crate::quantize::pass::PassReport;
 use crate::quantize::simd;
 use crate::quantize::split::is_of_split;
 
@@ -61,23 +63,102 @@ pub struct Made {
 }
 
 /// When steps began and how long they took.
-struct Clock {
+pub(super) struct Clock {
     started: Timestamp,
     start: Instant,
     steps: Vec<Step>,
 }
 
 impl Clock {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Clock { started: Timestamp::now(), start: Instant::now(), steps: Vec::new() }
     }
 
-    fn time<T>(&mut self, what: impl Into<String>, work: impl FnOnce() -> T) -> T {
+    pub(super) fn time<T>(&mut self, what: impl Into<String>, work: impl FnOnce() -> T) -> T {
         let (started, start) = (Timestamp::now(), Instant::now());
         let done = work();
         let seconds = Some(round(start.elapsed().as_secs_f64()));
         self.steps.push(Step { started: utc(started), what: what.into(), seconds });
         done
+    }
+
+    /// Ends with the step that was the pass, and says so.
+    pub(super) fn passed(
+        self,
+        report: PassReport,
+        outputs: usize,
+        threads: usize,
+        name: &str,
+        observer: &dyn Observer,
+    ) -> Passed {
+        let seconds = self.steps.last().and_then(|s| s.seconds).unwrap_or_default();
+        let throughput = units::throughput(report.bytes_read, Duration::from_secs_f64(seconds));
+        let text = format!(
+            "{} of weights read once, {} in {seconds:.1} s{}",
+            units::decimal(report.bytes_read),
+            units::counted(outputs, "output"),
+            throughput.map(|t| format!(", {t}")).unwrap_or_default()
+        );
+        let peak = memory::peak();
+        observer.event(
+            Event::new(Code::PassFinished, text)
+                .about(name)
+                .with("seconds", seconds)
+                .with("bytes_read", report.bytes_read)
+                .with("peak_memory", peak),
+        );
+        let run = Run {
+            started: utc(self.started),
+            finished: utc(Timestamp::now()),
+            seconds: round(self.start.elapsed().as_secs_f64()),
+            machine: Machine {
+                os: std::env::consts::OS.to_owned(),
+                arch: std::env::consts::ARCH.to_owned(),
+                simd: simd::level().to_string(),
+                threads: threads as u32,
+                peak_memory: peak,
+            },
+            steps: self.steps,
+        };
+        Passed { report, seconds, run }
+    }
+}
+
+/// A pass that is over, and the run that it was part of.
+pub(super) struct Passed {
+    pub(super) report: PassReport,
+    pub(super) seconds: f64,
+    pub(super) run: Run,
+}
+
+impl Passed {
+    /// Says what became of an output.
+    pub(super) fn made(&self, output: &Planned, file: Written, name: &str, observer: &dyn Observer) -> Made {
+        let snr = self.report.file_loss(&output.layout.header).and_then(|l| l.snr_db());
+        let text = format!(
+            "`{}`{}: {}, {:.2} bits a weight{}",
+            file.first().path.display(),
+            if file.files.len() > 1 { format!(" and {} more", file.files.len() - 1) } else { String::new() },
+            units::decimal(file.bytes()),
+            output.layout.bits_per_weight(),
+            snr.map(|snr| format!(", SNR {snr:.1} dB")).unwrap_or_default()
+        );
+        observer.event(
+            Event::new(Code::MethodWritten, text)
+                .about(name)
+                .with("method", output.method.name)
+                .with("path", file.first().path.display().to_string())
+                .with("files", file.files.len())
+                .with("bytes", file.bytes())
+                .with("sha256", file.sha256())
+                .with("snr_db", snr),
+        );
+        Made {
+            method: output.method.name,
+            written: file,
+            bits_per_weight: output.layout.bits_per_weight(),
+            snr_db: snr,
+        }
     }
 }
 
@@ -140,15 +221,31 @@ pub fn execute(
             say_gated(place, observer);
         }
     }
+    let mut streamed = None;
     if prepared.to_make().next().is_some() {
-        report.made = make(&mut prepared, setting, observer, cancel)?;
+        streamed = stream::make(&mut prepared, setting, observer, cancel)?;
+        report.made = match &mut streamed {
+            Some(streamed) => std::mem::take(&mut streamed.made),
+            None => make(&mut prepared, setting, observer, cancel)?,
+        };
     }
     if !prepared.publishes() {
         return Ok((report, None));
     }
-    let folders = prepared.outputs.iter().filter(|o| o.decision != Decision::Published);
-    let folders: Vec<PathBuf> = folders.map(|o| o.folder.clone()).collect();
-    let outputs = folders.iter().map(|f| deliver::finished(f)).collect::<Result<_, _>>()?;
+    let (mut folders, mut outputs) = (Vec::new(), Vec::new());
+    for output in prepared.outputs.iter().filter(|o| o.decision != Decision::Published) {
+        match streamed.as_mut().and_then(|streamed| streamed.outputs.remove(output.method.name)) {
+            Some(uploaded) => outputs.push(uploaded),
+            None => {
+                outputs.push(deliver::finished(&output.folder)?);
+                folders.push(output.folder.clone());
+            }
+        }
+    }
+    if let (Some(_), Some(place)) = (streamed, &prepared.place) {
+        // Streamed outputs have no folder of their own.
+        folders.push(setting.output.join(place.to.repo.name()));
+    }
     let delivery = prepared.place.map(|place| Delivery {
         model: prepared.model.name,
         place,
@@ -239,65 +336,13 @@ fn make(
         forget(output)?;
     }
     let written = unnamed.commit()?;
-    let seconds = clock.steps.last().and_then(|s| s.seconds).unwrap_or_default();
-    let throughput = units::throughput(pass.bytes_read, std::time::Duration::from_secs_f64(seconds));
-    let text = format!(
-        "{} of weights read once, {} in {seconds:.1} s{}",
-        units::decimal(pass.bytes_read),
-        units::counted(written.len(), "output"),
-        throughput.map(|t| format!(", {t}")).unwrap_or_default()
-    );
-    let peak = memory::peak();
-    observer.event(
-        Event::new(Code::PassFinished, text)
-            .about(&*name)
-            .with("seconds", seconds)
-            .with("bytes_read", pass.bytes_read)
-            .with("peak_memory", peak),
-    );
-
-    let run = Run {
-        started: utc(clock.started),
-        finished: utc(Timestamp::now()),
-        seconds: round(clock.start.elapsed().as_secs_f64()),
-        machine: Machine {
-            os: std::env::consts::OS.to_owned(),
-            arch: std::env::consts::ARCH.to_owned(),
-            simd: simd::level().to_string(),
-            threads: setting.threads as u32,
-            peak_memory: peak,
-        },
-        steps: clock.steps,
-    };
+    let passed = clock.passed(pass, written.len(), setting.threads, &name, observer);
     let mut made = Vec::new();
     for (output, file) in outputs.iter().zip(written) {
-        prepared.papers.write(prepared, output, papers::record(output, &file, &pass, seconds), &run)?;
+        let record = papers::record(output, &file, &passed.report, passed.seconds);
+        prepared.papers.write(prepared, output, record, &passed.run)?;
         clear(output, &file)?;
-        let snr = pass.file_loss(&output.layout.header).and_then(|l| l.snr_db());
-        let text = format!(
-            "`{}`{}: {}, {:.2} bits a weight{}",
-            file.first().path.display(),
-            if file.files.len() > 1 { format!(" and {} more", file.files.len() - 1) } else { String::new() },
-            units::decimal(file.bytes()),
-            output.layout.bits_per_weight(),
-            snr.map(|snr| format!(", SNR {snr:.1} dB")).unwrap_or_default()
-        );
-        observer.event(
-            Event::new(Code::MethodWritten, text)
-                .about(&*name)
-                .with("method", output.method.name)
-                .with("path", file.first().path.display().to_string())
-                .with("files", file.files.len())
-                .with("bytes", file.bytes())
-                .with("sha256", file.sha256())
-                .with("snr_db", snr),
-        );
-        made.push(Made {
-            method: output.method.name,
-            written: file,
-            bits_per_weight: output.layout.bits_per_weight(),
-            snr_db: snr,
-        });
+        made.push(passed.made(output, file, &name, observer));
     }
     let text = "model cards, logs and metadata written";
     observer.event(Event::new(Code::CardWritten, text).about(&*name));
@@ -308,7 +353,7 @@ fn make(
 }
 
 /// Brings the weights of a remote checkpoint here, at the very commit that the job was laid out for.
-fn fetch(
+pub(super) fn fetch(
     prepared: &mut Prepared,
     setting: &Setting,
     observer: &dyn Observer,
@@ -325,7 +370,7 @@ fn fetch(
     Ok(())
 }
 
-fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
+pub(super) fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
     let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
     observer.event(
         Event::new(Code::PassStarted, format!("one pass over the weights for {methods} ({})", simd::level()))

@@ -13,6 +13,7 @@ mod job;
 mod papers;
 mod place;
 mod prepare;
+mod stream;
 
 pub use deliver::{Delivery, RECEIPT, keep, publish, signed_in};
 pub use error::JobError;
@@ -21,3 +22,4 @@ pub use job::{JobReport, Kept, Made, execute, perform};
 pub use papers::Papers;
 pub use place::Place;
 pub use prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE, Setting, prepare};
+pub use stream::Streaming;

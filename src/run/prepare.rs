@@ -9,6 +9,7 @@ use super::JobError;
 use super::files;
 use super::papers::Papers;
 use super::place::Place;
+use super::stream::{self, Streaming};
 use crate::base::cancel::Cancel;
 use crate::base::{hash, units};
 use crate::card::metadata::{self, QuantizationMetadata, Recipe, Source as SourceFacts, SourceFile, Wanted};
@@ -74,6 +75,8 @@ pub struct Prepared {
     pub papers: Papers,
     /// Where it is published; none where nobody says where, or nothing is to be published.
     pub place: Option<Place>,
+    /// Whether the outputs go straight into the upload, and why.
+    pub streaming: Option<Streaming>,
 }
 
 /// One output of a job.
@@ -123,6 +126,16 @@ impl Prepared {
     /// Bytes that the outputs to be made will have.
     pub fn bytes_to_make(&self) -> u64 {
         self.to_make().map(Planned::bytes).sum()
+    }
+
+    /// Bytes that the outputs take of the disk.
+    pub fn bytes_to_write(&self) -> u64 {
+        if self.streaming.is_some() { 0 } else { self.bytes_to_make() }
+    }
+
+    /// Bytes that weights and outputs take of the disk, at most at once.
+    pub fn disk_needed(&self) -> u64 {
+        if self.streaming.is_some() { 0 } else { self.bytes_to_fetch() + self.bytes_to_make() }
     }
 
     /// Bytes that are published, at most: what the Hub has already is not sent.
@@ -212,7 +225,7 @@ pub fn prepare(
     if let Some(place) = &mut place {
         place.look(&papers);
     }
-    let prepared = Prepared {
+    let mut prepared = Prepared {
         model: model.clone(),
         checkpoint,
         remote,
@@ -222,8 +235,13 @@ pub fn prepare(
         outputs,
         papers,
         place,
+        streaming: None,
     };
+    prepared.streaming = stream::choose(&prepared, setting)?;
     observer.event(planned(&prepared));
+    if let Some(streaming) = &prepared.streaming {
+        observer.event(streaming.event().about(&*prepared.model.name));
+    }
     Ok(prepared)
 }
 
