@@ -74,6 +74,12 @@ fuzz target seconds="60":
 bench-reference ref models:
     REF={{ref}} scripts/bench-reference {{models}}
 
+# Streaming against the steps one after the other, with a Hub on this machine: bytes, disk, memory, time (needs Python)
+[group('bench')]
+measure-stream checkpoint runs="1":
+    cargo build --release --locked --bins --examples
+    scripts/measure-stream {{checkpoint}} {{runs}}
+
 # The kernels by themselves
 [group('bench')]
 bench *args:
