@@ -94,7 +94,11 @@ pub(super) async fn check_card(
     let subject = Subject { repo, revision: BRANCH, path: None };
     let url = client.url(&["api", "validate-yaml"]);
     let body = json!({ "content": String::from_utf8_lossy(card), "repoType": "model" });
-    let reply = client.ask(subject, || Call::post_json(url.clone(), &body).also(&[400, 422])).await?;
+    let reply = client.ask(subject, || Call::post_json(url.clone(), &body).also(&[400, 404, 422])).await?;
+    // Mirrors and other Hubs need not have it.
+    if reply.status == 404 {
+        return Ok(());
+    }
     let said: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let mut problems = wire::messages(&said["errors"]);
     if reply.status >= 400 && problems.is_empty() {

@@ -11,7 +11,7 @@ use jamph_quantizer::event::{Code, Event, Observer, Progress};
 use jamph_quantizer::gguf::{GgmlType, Header, Metadata};
 use jamph_quantizer::hub::{
     Content, Destination, FileState, HubError, HubOptions, Publication, PublishFile, Receipt, RepoId, Retry,
-    Rights, TokenSource, Transport, Workflow, check_rights, create, publish, read_file, state,
+    Rights, TokenSource, Transport, Uploader, Workflow, check_rights, create, publish, read_file, state,
 };
 
 use crate::support::hub::{Fault, File, Hub, On, Repo, Role, Settings};
@@ -43,6 +43,7 @@ struct Case {
     options: HubOptions,
     token: String,
     heard: Heard,
+    cancel: Cancel,
 }
 
 type Hook = Box<dyn FnOnce() + Send>;
@@ -84,7 +85,7 @@ impl Case {
             stall: Duration::from_secs(20),
             rate_limit: Duration::from_secs(10),
         };
-        Case { hub, folder, options, token, heard: Heard::default() }
+        Case { hub, folder, options, token, heard: Heard::default(), cancel: Cancel::new() }
     }
 
     /// The repository is there, with a card of its own and somebody's notes.
@@ -258,6 +259,34 @@ fn a_hub_without_xet_gets_whole_files() {
     case.rights(&case.to()).unwrap();
     case.publish(&publication).unwrap();
     case.has(&publication, "main");
+}
+
+#[test]
+fn what_was_streamed_is_named_by_the_commit() {
+    let case = Case::new().with_repo();
+    let bytes = gguf(7);
+    let uploader =
+        Uploader::open(&case.to(), &case.options, Transport::Auto, &case.heard, &case.cancel).unwrap();
+    let mut stream = uploader.stream("model-q8_0.gguf", bytes.len() as u64).unwrap();
+    for piece in bytes.chunks(10_000) {
+        stream.append(piece).unwrap();
+    }
+    let uploaded = stream.finish(&hash::sha256(&bytes)).unwrap();
+    uploader.finish().unwrap();
+    case.hub.forget();
+    let mut publication = case.publication(&[]);
+    let content = Content::Uploaded(uploaded);
+    publication.files.push(PublishFile { path: "model-q8_0.gguf".to_owned(), content });
+    let receipt = case.publish(&publication).unwrap();
+    assert_eq!((states(&receipt)[2], case.hub.received()), (("model-q8_0.gguf", Sent), 0));
+    assert!(case.hub.read(REPO, "model-q8_0.gguf") == bytes);
+}
+
+#[test]
+fn a_hub_that_checks_no_cards_takes_them() {
+    let case = Case::new();
+    case.hub.fault(On::ValidateYaml, 9, Fault::Status(404, vec![]));
+    case.publish(&case.publication(&[])).unwrap();
 }
 
 #[test]
