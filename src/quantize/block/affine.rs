@@ -7,7 +7,10 @@
 //! best scale and minimum for them follow by weighted least squares. A candidate wins if its error is less, and the
 //! next ones are then tried from the minimum that it found: that dependence is part of the result.
 
-use super::lanes::{Lanes, ROUNDABLE, TILE, nearest_int, nearest_within, round_within, select};
+use super::lanes::{Aligned, Lanes, ROUNDABLE, TILE, nearest_int, nearest_within, round_cut, select};
+
+/// Less than half: what is no further from an integer becomes that integer.
+const ROUNDED_OFF: f32 = 0.49;
 
 /// Which candidates are tried.
 pub(super) struct Grid {
@@ -84,17 +87,17 @@ pub(super) fn search<const N: usize, const LEN: usize, const ABSOLUTE: bool>(
     }
     let first_min = min;
     let (mut code_scale, mut code_min) = (inverse, min);
-    let mut codes = [[0.0; N]; LEN];
+    let mut codes = Aligned([[0.0; N]; LEN]);
     let blocks = Blocks { x, weights, low, high, top: grid.top };
-    blocks.encode(&inverse, &min, &mut codes);
-    let mut best = blocks.error::<ABSOLUTE>(&codes, &scale, &min);
+    blocks.encode(&inverse, &min, &mut codes.0);
+    let mut best = blocks.error::<ABSOLUTE>(&codes.0, &scale, &min);
 
     for k in 0..=grid.steps {
         let width = grid.start + grid.step * k as f32 + grid.top;
         for lane in 0..N {
             inverse[lane] = width / (high[lane] - min[lane]);
         }
-        let sums = blocks.encode(&inverse, &min, &mut codes);
+        let sums = blocks.encode(&inverse, &min, &mut codes.0);
         let (mut this_scale, mut this_min) = ([0.0; N], [0.0; N]);
         for lane in 0..N {
             let (l, l2, xl) = (sums.l[lane], sums.l2[lane], sums.xl[lane]);
@@ -105,7 +108,7 @@ pub(super) fn search<const N: usize, const LEN: usize, const ABSOLUTE: bool>(
             this_scale[lane] = select(min > 0.0, through_zero, scale);
             this_min[lane] = select(min > 0.0, 0.0, min);
         }
-        let error = blocks.error::<ABSOLUTE>(&codes, &this_scale, &this_min);
+        let error = blocks.error::<ABSOLUTE>(&codes.0, &this_scale, &this_min);
         let old = Fit { scale, min, code_scale, code_min };
         for lane in 0..N {
             let d = sum_w[lane] * sums.l2[lane] - sums.l[lane] * sums.l[lane];
@@ -138,50 +141,59 @@ impl<const N: usize, const LEN: usize> Blocks<'_, N, LEN> {
     /// Finds the codes for a scale and minimum, and their sums.
     #[inline(always)]
     fn encode(&self, inverse: &Lanes<N>, min: &Lanes<N>, codes: &mut [Lanes<N>; LEN]) -> Sums<N> {
-        // Rounding is monotonic: if both ends of the range can be rounded the short way, so can all between.
-        let mut roundable = true;
+        // Rounding is monotonic: what holds for both ends of the range holds for all between.
+        let (mut roundable, mut above, mut below) = (true, true, true);
+        let top = self.top + ROUNDED_OFF;
         for lane in 0..N {
-            roundable &= (inverse[lane] * (self.low[lane] - min[lane])).abs() <= ROUNDABLE;
-            roundable &= (inverse[lane] * (self.high[lane] - min[lane])).abs() <= ROUNDABLE;
+            let first = inverse[lane] * (self.low[lane] - min[lane]);
+            let last = inverse[lane] * (self.high[lane] - min[lane]);
+            roundable &= (first.abs() <= ROUNDABLE) & (last.abs() <= ROUNDABLE);
+            above &= (first >= -ROUNDED_OFF) & (last >= -ROUNDED_OFF);
+            below &= (first <= top) & (last <= top);
         }
-        if roundable {
-            self.encode_by::<true>(inverse, min, codes)
-        } else {
-            self.encode_by::<false>(inverse, min, codes)
+        // All codes come first: a chain of operations from each value to its sums keeps the processor waiting.
+        match (roundable, above, below) {
+            (true, true, true) => self.codes::<true, false, false>(inverse, min, codes),
+            (true, false, true) => self.codes::<true, true, false>(inverse, min, codes),
+            (true, ..) => self.codes::<true, true, true>(inverse, min, codes),
+            (false, ..) => self.codes::<false, true, true>(inverse, min, codes),
         }
-    }
-
-    #[inline(always)]
-    fn encode_by<const ROUNDABLE: bool>(
-        &self,
-        inverse: &Lanes<N>,
-        min: &Lanes<N>,
-        codes: &mut [Lanes<N>; LEN],
-    ) -> Sums<N> {
         let mut sums = Sums { l: [0.0; N], l2: [0.0; N], xl: [0.0; N] };
         let tiles = self.x.as_chunks::<TILE>().0.iter().zip(self.weights.as_chunks::<TILE>().0);
-        for ((x, weights), codes) in tiles.zip(codes.as_chunks_mut::<TILE>().0) {
+        for ((x, weights), codes) in tiles.zip(codes.as_chunks::<TILE>().0) {
             for lane in 0..N {
-                let (inverse, min) = (inverse[lane], min[lane]);
                 let (mut sum_l, mut sum_l2, mut sum_xl) = (sums.l[lane], sums.l2[lane], sums.xl[lane]);
                 for i in 0..TILE {
-                    let x = x[i][lane];
-                    let v = inverse * (x - min);
-                    let l = if ROUNDABLE {
-                        round_within(v, 0.0, self.top)
-                    } else {
-                        nearest_within(v, 0.0, self.top)
-                    };
+                    let l = codes[i][lane];
                     let wl = weights[i][lane] * l;
                     sum_l += wl;
                     sum_l2 += wl * l;
-                    sum_xl += wl * x;
-                    codes[i][lane] = l;
+                    sum_xl += wl * x[i][lane];
                 }
                 (sums.l[lane], sums.l2[lane], sums.xl[lane]) = (sum_l, sum_l2, sum_xl);
             }
         }
         sums
+    }
+
+    /// The codes, cut to 0 (`LOW`) and to the top (`HIGH`) where some need that.
+    #[inline(always)]
+    fn codes<const ROUNDABLE: bool, const LOW: bool, const HIGH: bool>(
+        &self,
+        inverse: &Lanes<N>,
+        min: &Lanes<N>,
+        codes: &mut [Lanes<N>; LEN],
+    ) {
+        for (x, codes) in self.x.iter().zip(codes.iter_mut()) {
+            for lane in 0..N {
+                let v = inverse[lane] * (x[lane] - min[lane]);
+                codes[lane] = if ROUNDABLE {
+                    round_cut::<LOW, HIGH>(v, 0.0, self.top)
+                } else {
+                    nearest_within(v, 0.0, self.top)
+                };
+            }
+        }
     }
 
     /// The weighted error of these codes with a scale and minimum.

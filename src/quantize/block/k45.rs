@@ -2,7 +2,7 @@
 
 use super::affine::{self, Fit, Grid};
 use super::half::{f16_to_f32, f32_to_f16};
-use super::lanes::{nearest_int, transpose};
+use super::lanes::{Aligned, nearest_int, transpose};
 use super::positive;
 use super::super_block::{SUPER_BLOCK, encode_affine};
 use super::weighted::{self, SUPERS, weigh};
@@ -25,10 +25,10 @@ pub(super) const BATCH: usize = LANES * BLOCK;
 /// Searches the blocks of a batch; large values weigh more, but small ones still count.
 #[inline(always)]
 pub(super) fn search(x: &[f32; BATCH], grid: &Grid) -> Fit<LANES> {
-    let mut t = [[0.0; LANES]; BLOCK];
-    transpose(x, &mut t);
+    let mut t = Aligned([[0.0; LANES]; BLOCK]);
+    transpose(x, &mut t.0);
     let mut mean = [0.0; LANES];
-    for x in &t {
+    for x in &t.0 {
         for lane in 0..LANES {
             mean[lane] += x[lane] * x[lane];
         }
@@ -36,13 +36,13 @@ pub(super) fn search(x: &[f32; BATCH], grid: &Grid) -> Fit<LANES> {
     for mean in &mut mean {
         *mean = (*mean / BLOCK as f32).sqrt();
     }
-    let mut weights = [[0.0; LANES]; BLOCK];
-    for (w, x) in weights.iter_mut().zip(&t) {
+    let mut weights = Aligned([[0.0; LANES]; BLOCK]);
+    for (w, x) in weights.0.iter_mut().zip(&t.0) {
         for lane in 0..LANES {
             w[lane] = mean[lane] + x[lane].abs();
         }
     }
-    affine::search::<LANES, BLOCK, false>(&t, &weights, grid)
+    affine::search::<LANES, BLOCK, false>(&t.0, &weights.0, grid)
 }
 
 /// Writes `d`, `dmin` and the packed scales and minima of super-block `index` of the search, and gives its codes.
@@ -81,16 +81,16 @@ pub(super) fn search_weighted(batch: &weighted::Batch, grid: &Grid) -> Weighted 
         ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
     let (xs, importances) = (batch.x.as_chunks::<BATCH>().0, batch.importance.as_chunks::<BATCH>().0);
     for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
-        let (mut t, mut weights) = ([[0.0; LANES]; BLOCK], [[0.0; LANES]; BLOCK]);
-        transpose(x, &mut t);
-        transpose(importance, &mut weights);
+        let (mut t, mut weights) = (Aligned([[0.0; LANES]; BLOCK]), Aligned([[0.0; LANES]; BLOCK]));
+        transpose(x, &mut t.0);
+        transpose(importance, &mut weights.0);
         let first = group * LANES / BLOCKS;
         let mut sigma2 = [0.0; LANES];
         for (lane, sigma2) in sigma2.iter_mut().enumerate() {
             *sigma2 = 2.0 * batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
         }
-        let sum = weigh(&t, &mut weights, &sigma2);
-        let fit = affine::search::<LANES, BLOCK, false>(&t, &weights, grid);
+        let sum = weigh(&t.0, &mut weights.0, &sigma2);
+        let fit = affine::search::<LANES, BLOCK, false>(&t.0, &weights.0, grid);
         for (lane, &sum) in sum.iter().enumerate() {
             let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
             scales[block][sup] = fit.scale[lane];

@@ -16,8 +16,12 @@ pub(super) const TILE: usize = 8;
 /// A number for each of `N` blocks.
 pub(super) type Lanes<const N: usize> = [f32; N];
 
+/// Values that start on a line of the cache, so that no vector of them lies across two.
+#[repr(align(64))]
+pub(super) struct Aligned<T>(pub(super) T);
+
 /// `1.5 * 2^23`: adding it leaves no bits for a fraction, so the sum is rounded to an integer, half to even.
-const ROUNDER: f32 = 12_582_912.0;
+pub(super) const ROUNDER: f32 = 12_582_912.0;
 
 /// Up to here [`round_within`] is [`nearest_within`].
 pub(super) const ROUNDABLE: f32 = 4_194_303.0;
@@ -37,9 +41,15 @@ pub(super) fn nearest_within(v: f32, low: f32, high: f32) -> f32 {
 /// [`nearest_within`] in fewer operations, for numbers up to [`ROUNDABLE`].
 #[inline(always)]
 pub(super) fn round_within(v: f32, low: f32, high: f32) -> f32 {
+    round_cut::<true, true>(v, low, high)
+}
+
+/// [`round_within`], where numbers are known not to need one of the limits or both.
+#[inline(always)]
+pub(super) fn round_cut<const LOW: bool, const HIGH: bool>(v: f32, low: f32, high: f32) -> f32 {
     let v = v + ROUNDER;
-    let v = if v > ROUNDER + low { v } else { ROUNDER + low };
-    let v = if v < ROUNDER + high { v } else { ROUNDER + high };
+    let v = if !LOW || v > ROUNDER + low { v } else { ROUNDER + low };
+    let v = if !HIGH || v < ROUNDER + high { v } else { ROUNDER + high };
     v - ROUNDER
 }
 

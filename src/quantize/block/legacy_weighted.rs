@@ -12,9 +12,10 @@ use super::symmetric;
 use crate::quantize::simd::multiversion;
 
 /// Blocks searched at once.
-const N: usize = 16;
+const N: usize = 32;
 
 /// The next blocks of a slab, transposed, and their weights.
+#[repr(align(64))]
 struct Batch {
     x: [Lanes<N>; QK],
     weights: [Lanes<N>; QK],

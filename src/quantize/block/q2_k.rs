@@ -5,7 +5,7 @@
 
 use super::affine::{self, Fit, Grid};
 use super::half::{f16_to_f32, f32_to_f16};
-use super::lanes::{nearest_int, transpose};
+use super::lanes::{Aligned, nearest_int, transpose};
 use super::positive;
 use super::super_block::{SUPER_BLOCK, encode_affine, pack_crumbs, whole_batch};
 use super::weighted::{Batch, SUPERS, weigh};
@@ -60,13 +60,13 @@ fn quantize(x: &[f32], out: &mut [u8]) {
 /// Searches the blocks of a batch by absolute differences; a value weighs what it measures.
 #[inline(always)]
 fn search(x: &[f32; BATCH]) -> Fit<LANES> {
-    let mut t = [[0.0; LANES]; BLOCK];
-    transpose(x, &mut t);
-    let mut weights = t;
-    for w in weights.as_flattened_mut() {
+    let mut t = Aligned([[0.0; LANES]; BLOCK]);
+    transpose(x, &mut t.0);
+    let mut weights = Aligned(t.0);
+    for w in weights.0.as_flattened_mut() {
         *w = w.abs();
     }
-    affine::search::<LANES, BLOCK, true>(&t, &weights, &GRID)
+    affine::search::<LANES, BLOCK, true>(&t.0, &weights.0, &GRID)
 }
 
 #[inline(always)]
@@ -149,16 +149,16 @@ fn search_weighted(batch: &Batch) -> ([Fit<LANES>; GROUPS], Scales, Scales) {
         ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
     let (xs, importances) = (batch.x.as_chunks::<BATCH>().0, batch.importance.as_chunks::<BATCH>().0);
     for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
-        let (mut t, mut weights) = ([[0.0; LANES]; BLOCK], [[0.0; LANES]; BLOCK]);
-        transpose(x, &mut t);
-        transpose(importance, &mut weights);
+        let (mut t, mut weights) = (Aligned([[0.0; LANES]; BLOCK]), Aligned([[0.0; LANES]; BLOCK]));
+        transpose(x, &mut t.0);
+        transpose(importance, &mut weights.0);
         let first = group * LANES / BLOCKS;
         let mut sigma2 = [0.0; LANES];
         for (lane, sigma2) in sigma2.iter_mut().enumerate() {
             *sigma2 = batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
         }
-        let sum = weigh(&t, &mut weights, &sigma2);
-        let fit = affine::search::<LANES, BLOCK, false>(&t, &weights, &WEIGHTED_GRID);
+        let sum = weigh(&t.0, &mut weights.0, &sigma2);
+        let fit = affine::search::<LANES, BLOCK, false>(&t.0, &weights.0, &WEIGHTED_GRID);
         for (lane, &sum) in sum.iter().enumerate() {
             let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
             scales[block][sup] = fit.scale[lane];

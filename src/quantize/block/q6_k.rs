@@ -4,7 +4,7 @@
 //! `d` (f16).
 
 use super::half::{f16_to_f32, f32_to_f16};
-use super::lanes::{nearest_int, transpose};
+use super::lanes::{Aligned, nearest_int, transpose};
 use super::super_block::{SUPER_BLOCK, encode_symmetric, whole_batch};
 use super::symmetric::{self, EMPTY, Fit};
 use crate::quantize::simd::multiversion;
@@ -49,13 +49,13 @@ fn quantize(x: &[f32], out: &mut [u8]) {
 /// Searches the blocks of a batch; a value weighs its square.
 #[inline(always)]
 fn search(x: &[f32; BATCH]) -> Fit<LANES> {
-    let mut t = [[0.0; LANES]; BLOCK];
-    transpose(x, &mut t);
-    let mut weights = t;
-    for w in weights.as_flattened_mut() {
+    let mut t = Aligned([[0.0; LANES]; BLOCK]);
+    transpose(x, &mut t.0);
+    let mut weights = Aligned(t.0);
+    for w in weights.0.as_flattened_mut() {
         *w *= *w;
     }
-    symmetric::search(&t, &weights, 32.0)
+    symmetric::search(&t.0, &weights.0, 32.0)
 }
 
 #[inline(always)]
@@ -70,10 +70,10 @@ fn quantize_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) {
             let column = (n * SUPERS + i) % columns;
             out.copy_from_slice(&importance[column * SUPER_BLOCK..(column + 1) * SUPER_BLOCK]);
         }
-        let (mut t, mut weights) = ([[0.0; LANES]; BLOCK], [[0.0; LANES]; BLOCK]);
-        transpose(x, &mut t);
-        transpose(&batch, &mut weights);
-        let fit = symmetric::search(&t, &weights, 32.0);
+        let (mut t, mut weights) = (Aligned([[0.0; LANES]; BLOCK]), Aligned([[0.0; LANES]; BLOCK]));
+        transpose(x, &mut t.0);
+        transpose(&batch, &mut weights.0);
+        let fit = symmetric::search(&t.0, &weights.0, 32.0);
         for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
             encode(x, &fit, i, out);
         }

@@ -5,7 +5,7 @@
 //! The value largest in magnitude is first put on `-half`, then a little beside it; the codes that this gives fix the
 //! best scale by weighted least squares, and the candidate that explains most wins.
 
-use super::lanes::{Lanes, TILE, nearest_int, nearest_within, round_within, select};
+use super::lanes::{Aligned, Lanes, TILE, nearest_int, nearest_within, round_within, select};
 
 /// A block with nothing larger than this counts as empty (`GROUP_MAX_EPS`).
 pub(super) const EMPTY: f32 = 1e-15;
@@ -41,30 +41,36 @@ pub(super) fn search<const N: usize, const LEN: usize>(
     weights: &[Lanes<N>; LEN],
     half: f32,
 ) -> Fit<N> {
-    let (mut amax, mut max) = ([0.0; N], [0.0; N]);
-    let mut finite = true;
-    for x in x {
+    let (mut amax, mut max, mut bits) = ([0.0; N], [0.0; N], [0; N]);
+    for x in x.as_chunks::<TILE>().0 {
         for lane in 0..N {
-            let ax = x[lane].abs();
-            finite &= ax <= f32::MAX;
-            let larger = ax > amax[lane];
-            amax[lane] = if larger { ax } else { amax[lane] };
-            max[lane] = if larger { x[lane] } else { max[lane] };
+            // Copies, so that no select becomes a masked store.
+            let mut largest = (amax[lane], max[lane], bits[lane]);
+            for x in x {
+                let ax = x[lane].abs();
+                let larger = ax > largest.0;
+                largest.0 = select(larger, ax, largest.0);
+                largest.1 = select(larger, x[lane], largest.1);
+                largest.2 = ax.to_bits().max(largest.2);
+            }
+            (amax[lane], max[lane], bits[lane]) = largest;
         }
     }
+    // As integers, infinities and NaNs are larger than all other magnitudes.
+    let finite = bits.iter().fold(0, |max, &bits| bits.max(max)) <= f32::MAX.to_bits();
     let mut empty = [0.0; N];
     for lane in 0..N {
         empty[lane] = if amax[lane] < EMPTY { 1.0 } else { 0.0 };
         // Keeps infinities out of the lane.
         max[lane] = if amax[lane] < EMPTY { 1.0 } else { max[lane] };
     }
-    let mut weighted = [[0.0; N]; LEN];
+    let mut weighted = Aligned([[0.0; N]; LEN]);
     for i in 0..LEN {
         for lane in 0..N {
-            weighted[i][lane] = weights[i][lane] * x[i][lane];
+            weighted.0[i][lane] = weights[i][lane] * x[i][lane];
         }
     }
-    let blocks = Blocks { x, weights, weighted: &weighted, half, finite };
+    let blocks = Blocks { x, weights, weighted: &weighted.0, half, finite };
 
     let mut code_scale = [0.0; N];
     for lane in 0..N {
