@@ -25,8 +25,9 @@ const NEIGHBOURS: &[(&str, &str)] = &[("quantize", "convert"), ("card", "quantiz
 const MAX_LINES: usize = 600;
 
 /// Where functions for vector instructions are called once the processor was found to have them: the macro for kernels,
-/// and the one lookup that is written with intrinsics.
-const SIMD_DISPATCH: &[&str] = &["src/quantize/simd.rs", "src/quantize/block/lattice.rs"];
+/// and the lookup and the search that are written with intrinsics.
+const SIMD_DISPATCH: &[&str] =
+    &["src/quantize/simd.rs", "src/quantize/block/lattice.rs", "src/quantize/block/refined.rs"];
 
 struct Source {
     path: String,
