@@ -118,25 +118,53 @@ fn four_a_byte(x: &[f32], out: &mut [u8]) {
     }
 }
 
-/// The code of the E2M1 value nearest to `x` in units of `d`, the first of two (`best_index_mxfp4`).
+/// Halfway between the magnitudes that follow each other in [`E2M1`].
+const E2M1_HALFWAY: [f32; 7] = [0.5, 1.5, 2.5, 3.5, 5.0, 7.0, 10.0];
+
+/// Up to here, in units of `d`, [`nearest_e2m1`] is [`searched_e2m1`].
+const E2M1_RANGE: f32 = 16.0;
+
+/// The code of the E2M1 value nearest to `x`, the one nearer to 0 of two; `halfway` is [`E2M1_HALFWAY`] times `d`.
+///
+/// The products are exact, for `d` has few digits; so are the differences that [`searched_e2m1`] compares, where it is
+/// close.
 #[inline(always)]
-fn nearest_e2m1(x: f32, d: f32) -> u8 {
+fn nearest_e2m1(x: f32, halfway: &[f32; 7]) -> u8 {
+    let mut code = 0;
+    for &halfway in halfway {
+        code += u32::from(x.abs() > halfway);
+    }
+    let sign = if x < 0.0 { 8 } else { 0 };
+    (code + if code == 0 { 0 } else { sign }) as u8
+}
+
+/// The code of the E2M1 value nearest to `x` in units of `d`, the first of two (`best_index_mxfp4`).
+///
+/// Far outside the range, differences are rounded until all are the same.
+fn searched_e2m1(x: f32, d: f32) -> u8 {
     let (mut best, mut error) = (0, (f32::from(E2M1[0]) * d - x).abs());
     for (code, value) in E2M1.iter().enumerate().skip(1) {
         let e = (f32::from(*value) * d - x).abs();
-        let better = e < error;
-        best = if better { code as u32 } else { best };
-        error = if better { e } else { error };
+        if e < error {
+            (best, error) = (code as u8, e);
+        }
     }
-    best as u8
+    best
 }
 
-/// Codes of a block, the first half in the low nibbles.
+/// Codes of a block with this greatest magnitude, the first half in the low nibbles.
 #[inline(always)]
-fn e2m1<const LEN: usize>(x: &[f32; LEN], d: f32, out: &mut [u8]) {
+fn e2m1<const LEN: usize>(x: &[f32; LEN], peak: f32, d: f32, out: &mut [u8]) {
     let mut q = [0; LEN];
-    for i in 0..LEN {
-        q[i] = nearest_e2m1(x[i], d);
+    if peak <= E2M1_RANGE * d {
+        let halfway = E2M1_HALFWAY.map(|h| h * d);
+        for i in 0..LEN {
+            q[i] = nearest_e2m1(x[i], &halfway);
+        }
+    } else {
+        for i in 0..LEN {
+            q[i] = searched_e2m1(x[i], d);
+        }
     }
     for j in 0..LEN / 2 {
         out[j] = q[j] | q[j + LEN / 2] << 4;
@@ -150,7 +178,7 @@ fn power_of_two(x: &[f32], out: &mut [u8]) {
         let peak = magnitude(x);
         out[0] = if peak > 0.0 { (floor_log2(peak) + 125) as u8 } else { 0 };
         let d = e8m0_half(out[0]);
-        e2m1(x, d, &mut out[1..]);
+        e2m1(x, peak, d, &mut out[1..]);
     }
 }
 
@@ -167,8 +195,9 @@ fn small_float(x: &[f32], out: &mut [u8]) {
         let (scales, codes) = out.split_at_mut(4);
         let blocks = x.as_chunks::<16>().0.iter().zip(codes.chunks_exact_mut(8));
         for ((x, codes), scale) in blocks.zip(scales) {
-            *scale = to_ue4m3(magnitude(x) / 6.0);
-            e2m1(x, ue4m3(*scale), codes);
+            let peak = magnitude(x);
+            *scale = to_ue4m3(peak / 6.0);
+            e2m1(x, peak, ue4m3(*scale), codes);
         }
     }
 }
@@ -245,13 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn every_e2m1_value_finds_itself() {
-        for (code, &value) in E2M1.iter().enumerate() {
-            // Code 8 is a second zero; the first one is taken.
-            let want = if code == 8 { 0 } else { code as u8 };
-            assert_eq!(nearest_e2m1(f32::from(value) * 0.25, 0.25), want, "{value}");
+    fn e2m1_codes_are_those_of_the_search() {
+        for d in [0.25f32, 1.0, 1.375, 2f32.powi(123), 2f32.powi(-128), 1.75 * 2f32.powi(-9)] {
+            let halfway = E2M1_HALFWAY.map(|h| h * d);
+            let mut values = vec![0.0, d * E2M1_RANGE, f32::from_bits(1), d * 0.1];
+            values.extend(E2M1.map(|v| f32::from(v) * d));
+            values.extend(halfway);
+            for x in values.into_iter().flat_map(|x| [x, x.next_up(), x.next_down()]).flat_map(|x| [x, -x]) {
+                if x.abs() <= d * E2M1_RANGE {
+                    assert_eq!(nearest_e2m1(x, &halfway), searched_e2m1(x, d), "{x:e} in units of {d:e}");
+                }
+            }
         }
-        assert_eq!(nearest_e2m1(2.5, 1.0), 2, "the first of two");
     }
 
     #[test]
