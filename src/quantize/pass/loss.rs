@@ -72,31 +72,36 @@ impl Loss {
 pub(super) struct Meter<'a> {
     values: &'a [f32],
     importance: Option<&'a [f32]>,
-    signal: f64,
     weight: f64,
 }
 
 impl<'a> Meter<'a> {
     /// `values` are whole rows; `importance` has one weight a column and counts for every row.
     pub(super) fn new(values: &'a [f32], importance: Option<&'a [f32]>) -> Self {
-        let (mut signal, mut weight) = (0.0, 0.0);
-        for (range, weights) in chunks(values.len(), importance) {
-            signal += squares(&values[range.clone()], weights);
-            weight += weights.map_or(range.len() as f64, |w| w.iter().map(|w| f64::from(*w)).sum());
-        }
-        Meter { values, importance, signal, weight }
+        let weight = match importance {
+            None => values.len() as f64,
+            Some(weights) => {
+                let row: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+                row * (values.len() / weights.len().max(1)) as f64
+            }
+        };
+        Meter { values, importance, weight }
     }
 
     /// The loss of these blocks. `decoded` is a buffer.
     pub(super) fn loss(&self, ty: GgmlType, blocks: &[u8], decoded: &mut Vec<f32>) -> Loss {
         let at = |value: usize| value / ty.block_size() * ty.block_bytes();
-        let mut noise = 0.0;
+        let (mut signal, mut noise) = (0.0, 0.0);
         for (range, weights) in chunks(self.values.len(), self.importance) {
             decoded.resize(range.len(), 0.0);
             block::dequantize(ty, &blocks[at(range.start)..at(range.end)], decoded);
-            noise += errors(&self.values[range], decoded, weights);
+            let sums = match weights {
+                None => sums(&self.values[range], decoded),
+                Some(weights) => weighted_sums(&self.values[range], decoded, weights),
+            };
+            (signal, noise) = (signal + sums.0, noise + sums.1);
         }
-        Loss { signal: self.signal, noise, weight: self.weight, values: self.values.len() as u64 }
+        Loss { signal, noise, weight: self.weight, values: self.values.len() as u64 }
     }
 }
 
@@ -111,57 +116,49 @@ fn chunks(values: usize, importance: Option<&[f32]>) -> impl Iterator<Item = (Ra
     })
 }
 
-/// The sum of the squares, each times its weight.
-fn squares(x: &[f32], weights: Option<&[f32]>) -> f64 {
-    match weights {
-        None => plain_squares(x),
-        Some(weights) => weighted_squares(x, weights),
-    }
-}
-
-/// The sum of the squares of the differences, each times its weight.
-fn errors(x: &[f32], y: &[f32], weights: Option<&[f32]>) -> f64 {
-    match weights {
-        None => plain_errors(x, y),
-        Some(weights) => weighted_errors(x, y, weights),
-    }
-}
-
-/// Defines a sum of terms over slices of one length: in f32 in each lane, then of the lanes in f64.
-macro_rules! sum {
-    ($name:ident($($arg:ident),+) = $term:expr;) => {
-        fn $name($($arg: &[f32]),+) -> f64 {
+/// Defines two sums of terms over slices of one length, each in f32 in each lane, then of the lanes in f64.
+macro_rules! sums {
+    ($(#[$meta:meta])* $name:ident($($arg:ident),+) = $first:expr, $second:expr;) => {
+        $(#[$meta])*
+        fn $name($($arg: &[f32]),+) -> (f64, f64) {
             #[inline(always)]
-            fn kernel($($arg: &[f32]),+) -> f64 {
+            fn kernel($($arg: &[f32]),+) -> (f64, f64) {
                 $(let $arg = $arg.as_chunks::<LANES>();)+
-                let mut lanes = [0.0f32; LANES];
+                let (mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES]);
                 let whole = 0..[$($arg.0.len()),+].into_iter().min().unwrap_or(0);
                 for chunk in whole {
                     $(let $arg = &$arg.0[chunk];)+
-                    for (i, lane) in lanes.iter_mut().enumerate() {
-                        $(let $arg = $arg[i];)+
-                        *lane += $term;
+                    for lane in 0..LANES {
+                        $(let $arg = $arg[lane];)+
+                        first[lane] += $first;
+                        second[lane] += $second;
                     }
                 }
                 let rest = 0..[$($arg.1.len()),+].into_iter().min().unwrap_or(0);
-                for (i, lane) in rest.zip(&mut lanes) {
-                    $(let $arg = $arg.1[i];)+
-                    *lane += $term;
+                for lane in rest {
+                    $(let $arg = $arg.1[lane];)+
+                    first[lane] += $first;
+                    second[lane] += $second;
                 }
-                lanes.iter().map(|lane| f64::from(*lane)).sum()
+                let sum = |lanes: [f32; LANES]| lanes.into_iter().map(f64::from).sum();
+                (sum(first), sum(second))
             }
             multiversion! {
-                fn run($($arg: &[f32]),+) -> f64 = kernel;
+                fn run($($arg: &[f32]),+) -> (f64, f64) = kernel;
             }
             run($($arg),+)
         }
     };
 }
 
-sum! { plain_squares(x) = x * x; }
-sum! { weighted_squares(x, w) = w * (x * x); }
-sum! { plain_errors(x, y) = (y - x) * (y - x); }
-sum! { weighted_errors(x, y, w) = w * ((y - x) * (y - x)); }
+sums! {
+    /// Of the squares of the values, and of their differences.
+    sums(x, y) = x * x, (y - x) * (y - x);
+}
+sums! {
+    /// [`sums`], each term times its weight.
+    weighted_sums(x, y, w) = w * (x * x), w * ((y - x) * (y - x));
+}
 
 /// Adds up the losses of slabs in file order, in whatever order they come.
 #[derive(Default)]

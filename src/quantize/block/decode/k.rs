@@ -22,33 +22,53 @@ decoder! {
     /// `dequantize_row_q6_K`.
     q6_k, 210 bytes, 256 values = six_bits;
 }
+
+/// The 2-bit codes of a super-block: of each 128 values, those 32 apart share a byte.
+#[inline(always)]
+fn crumbs(bytes: &[u8]) -> [u8; 256] {
+    let mut codes = [0; 256];
+    for (bytes, codes) in bytes.as_chunks::<32>().0.iter().zip(codes.as_chunks_mut::<128>().0) {
+        for (l, byte) in bytes.iter().enumerate() {
+            codes[l] = byte & 3;
+            codes[l + 32] = byte >> 2 & 3;
+            codes[l + 64] = byte >> 4 & 3;
+            codes[l + 96] = byte >> 6;
+        }
+    }
+    codes
+}
+
 #[inline(always)]
 fn two_bits(block: &[u8; 84], out: &mut [f32; 256]) {
-    let (scales, codes) = (&block[..16], &block[16..80]);
+    let scales = &block[..16];
     let (d, dmin) = (f16_at(block, 80), f16_at(block, 82));
-    for (b, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let (scale, min) = (d * f32::from(scales[b] & 15), dmin * f32::from(scales[b] >> 4));
-        // Eight blocks share 32 bytes: two bits of each half of them at a time.
-        let (codes, shift) = (&codes[b / 8 * 32 + b % 2 * 16..][..16], b % 8 / 2 * 2);
+    let codes = crumbs(&block[16..80]);
+    let blocks = out.as_chunks_mut::<16>().0.iter_mut().zip(codes.as_chunks::<16>().0);
+    for ((out, codes), scales) in blocks.zip(scales) {
+        let (scale, min) = (d * f32::from(scales & 15), dmin * f32::from(scales >> 4));
         for (out, code) in out.iter_mut().zip(codes) {
-            *out = scale * f32::from(code >> shift & 3) - min;
+            *out = scale * f32::from(*code) - min;
         }
     }
 }
 
 #[inline(always)]
 fn three_bits(block: &[u8; 110], out: &mut [f32; 256]) {
-    let (high, codes, scales) = (&block[..32], &block[32..96], &block[96..108]);
+    let (high, scales) = (&block[..32], &block[96..108]);
     let d = f16_at(block, 108);
-    for (b, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+    let mut codes = crumbs(&block[32..96]);
+    for (bit, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (code, high) in codes.iter_mut().zip(high) {
+            *code |= if high & 1 << bit == 0 { 0 } else { 4 };
+        }
+    }
+    let blocks = out.as_chunks_mut::<16>().0.iter_mut().zip(codes.as_chunks::<16>().0);
+    for (b, (out, codes)) in blocks.enumerate() {
         let low = if b < 8 { scales[b] & 15 } else { scales[b - 8] >> 4 };
         let scale = low | (scales[8 + b % 4] >> (b / 4 * 2) & 3) << 4;
         let scale = d * f32::from(scale as i8 - 32);
-        let (codes, shift) = (&codes[b / 8 * 32 + b % 2 * 16..][..16], b % 8 / 2 * 2);
-        let (high, bit) = (&high[b % 2 * 16..][..16], b / 2);
-        for (out, (code, high)) in out.iter_mut().zip(codes.iter().zip(high)) {
-            let code = (code >> shift & 3) | (high >> bit & 1) << 2;
-            *out = scale * f32::from(code as i8 - 4);
+        for (out, code) in out.iter_mut().zip(codes) {
+            *out = scale * f32::from(*code as i8 - 4);
         }
     }
 }
@@ -95,15 +115,22 @@ fn five_bits(block: &[u8; 176], out: &mut [f32; 256]) {
 fn six_bits(block: &[u8; 210], out: &mut [f32; 256]) {
     let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
     let d = f16_at(block, 208);
-    for (b, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let scale = d * f32::from(scales[b] as i8);
-        // Of each 128 values, the first 64 have the low nibbles; a byte of high bits serves the values 32 apart.
-        let (half, quarter, within) = (b / 8, b % 8 / 2, b % 2 * 16);
-        let low = &low[half * 64 + quarter % 2 * 32 + within..][..16];
-        let high = &high[half * 32 + within..][..16];
-        for (out, (low, high)) in out.iter_mut().zip(low.iter().zip(high)) {
-            let code = (low >> (quarter / 2 * 4) & 15) | (high >> (quarter * 2) & 3) << 4;
-            *out = scale * f32::from(code as i8 - 32);
+    // Of each 128 values, the first 64 have the low nibbles; a byte of high bits serves the values 32 apart.
+    let mut codes = [0; 256];
+    let bytes = low.as_chunks::<64>().0.iter().zip(high.as_chunks::<32>().0);
+    for ((low, high), codes) in bytes.zip(codes.as_chunks_mut::<128>().0) {
+        for (l, high) in high.iter().enumerate() {
+            codes[l] = low[l] & 15 | (high & 3) << 4;
+            codes[l + 32] = low[l + 32] & 15 | (high >> 2 & 3) << 4;
+            codes[l + 64] = low[l] >> 4 | (high >> 4 & 3) << 4;
+            codes[l + 96] = low[l + 32] >> 4 | high >> 6 << 4;
+        }
+    }
+    let blocks = out.as_chunks_mut::<16>().0.iter_mut().zip(codes.as_chunks::<16>().0);
+    for ((out, codes), scale) in blocks.zip(scales) {
+        let scale = d * f32::from(*scale as i8);
+        for (out, code) in out.iter_mut().zip(codes) {
+            *out = scale * f32::from(*code as i8 - 32);
         }
     }
 }
