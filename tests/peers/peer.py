@@ -134,6 +134,9 @@ proposed = {**files, "proposed.gguf": noise(4, 11_000_000)}
 del proposed["config.json"]
 same_as(proposed, revision="refs/pr/1")
 same_as(files)
+refs = api.list_repo_refs(repo, include_pull_requests=True)
+check("branches", [(b.name, b.target_commit) for b in refs.branches], [("main", third.oid)])
+check("pull requests", [(p.ref, p.target_commit) for p in refs.pull_requests], [("refs/pr/1", proposal.oid)])
 step("create_pr: refs/pr/1 has the change, main does not")
 
 api.delete_file("small.txt", repo)

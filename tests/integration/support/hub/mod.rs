@@ -411,6 +411,7 @@ async fn serve(settings: Settings, folder: &Path) -> Arc<Shared> {
         .route("/oauth/token", post(accounts::exchange))
         .route("/api/validate-yaml", post(card::validate))
         .route(model, get(read::info))
+        .route(&format!("{model}/refs"), get(read::refs))
         .route(&format!("{model}/revision/{{revision}}"), get(read::info))
         .route(&format!("{model}/revision/{{revision}}/{{*path}}"), get(read::info))
         .route(&format!("{model}/tree/{{revision}}"), get(read::tree))

@@ -109,6 +109,33 @@ pub(super) async fn info(
     .into_response()
 }
 
+/// `GET /api/models/{id}/refs[?include_prs=1]`
+pub(super) async fn refs(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    at: At,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let repository = match shared.find(&id(&at), "main", &caller) {
+        Err(response) => return *response,
+        Ok((repository, _)) => repository,
+    };
+    let (proposals, branches): (Vec<_>, Vec<_>) =
+        repository.refs.iter().partition(|(name, _)| name.starts_with("refs/pr/"));
+    let branch = |(name, commit): (&String, &String)| {
+        json!({"name": name, "ref": format!("refs/heads/{name}"),
+        "targetCommit": commit})
+    };
+    let proposal =
+        |(name, commit): (&String, &String)| json!({"name": name, "ref": name, "targetCommit": commit});
+    let branches: Vec<Value> = branches.into_iter().map(branch).collect();
+    let mut answer = json!({"branches": branches, "converts": [], "tags": []});
+    if query.contains_key("include_prs") {
+        answer["pullRequests"] = proposals.into_iter().map(proposal).collect();
+    }
+    Json(answer).into_response()
+}
+
 /// `GET /api/models/{id}/tree/{revision}[/{folder}]?recursive=&expand=&cursor=`
 pub(super) async fn tree(
     State(shared): State<Arc<Shared>>,
