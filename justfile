@@ -69,10 +69,10 @@ real:
 fuzz target seconds="60":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
 
-# This program and the reference side by side; writes docs/benchmarks.md
+# This program and the reference side by side; writes docs/benchmarks.json, its page and its picture
 [group('bench')]
-bench-reference ref models:
-    REF={{ref}} scripts/bench-reference {{models}}
+bench-reference ref *args:
+    REF={{ref}} scripts/bench-reference {{args}}
 
 # Streaming against the steps one after the other, with a Hub on this machine: bytes, disk, memory, time (needs Python)
 [group('bench')]
