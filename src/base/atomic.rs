@@ -3,6 +3,7 @@
 //! In: bytes. Out: a file under its final name, on the disk if that is asked for. An error, a drop or a crash before
 //! [`AtomicFile::commit`] leaves what was there before.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -142,16 +143,28 @@ impl WholeFile {
     pub fn target(&self) -> &Path {
         &self.target
     }
+}
 
-    /// Settles it and gives it its final name, replacing what was there.
-    ///
-    /// # Errors
-    /// Those of the system; the temporary file is then removed.
-    pub fn commit(mut self) -> io::Result<()> {
-        self.settle()?;
-        self.path.persist(&self.target).map_err(|e| e.error)?;
-        if self.outlives == Outlives::Power { sync_folder(folder_of(&self.target)) } else { Ok(()) }
+/// Gives closed files their final names, in order, replacing what was there, once the bytes of all of them are where
+/// they outlive what they shall. Waiting once for many files takes a fraction of waiting for each.
+///
+/// # Errors
+/// Those of the system, with the file's final place. Files before it have their names; the others are removed.
+pub fn commit_all(mut files: Vec<WholeFile>) -> Result<(), (PathBuf, io::Error)> {
+    for file in &mut files {
+        file.settle().map_err(|e| (file.target.clone(), e))?;
     }
+    let mut folders = BTreeSet::new();
+    for file in files {
+        if file.outlives == Outlives::Power {
+            folders.insert(folder_of(&file.target).to_owned());
+        }
+        file.path.persist(&file.target).map_err(|e| (file.target, e.error))?;
+    }
+    for folder in folders {
+        sync_folder(&folder).map_err(|e| (folder, e))?;
+    }
+    Ok(())
 }
 
 /// A system tells of a failed write once only, so no flush's answer may be lost.
@@ -211,6 +224,21 @@ pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(target, Outlives::Power)?;
     file.write_all(bytes)?;
     file.commit().map(drop)
+}
+
+/// Writes whole files, as [`write`], in this order.
+///
+/// # Errors
+/// Those of the system, with the file's final place.
+pub fn write_each(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), (PathBuf, io::Error)> {
+    let close = |(target, bytes): (PathBuf, Vec<u8>)| {
+        let made = AtomicFile::create(&target, Outlives::Power).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.close()
+        });
+        made.map_err(|e| (target, e))
+    };
+    commit_all(files.into_iter().map(close).collect::<Result<_, _>>()?)
 }
 
 /// Gives a finished file its final name, both in one file system, and brings the change to the disk.
@@ -305,7 +333,7 @@ mod tests {
             let whole = close(b"new");
             assert_eq!(whole.target(), target);
             assert!(names(folder.path()).iter().all(|n| n.ends_with(PARTIAL_SUFFIX)));
-            whole.commit().unwrap();
+            commit_all(vec![whole]).unwrap();
             assert_eq!(fs::read(&target).unwrap(), b"new");
             drop(close(b"dropped"));
             assert_eq!(
@@ -314,6 +342,20 @@ mod tests {
             );
             fs::remove_file(&target).unwrap();
         }
+    }
+
+    #[test]
+    fn many_files_are_written_in_order_until_one_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let files = |names: [&str; 3]| names.iter().map(|n| (at(n), n.as_bytes().to_vec())).collect();
+        write_each(files(["a/x", "b/x", "a/y"])).unwrap();
+        assert_eq!(fs::read(at("b/x")).unwrap(), b"b/x");
+        // A folder stands in the place of the second.
+        fs::create_dir_all(at("c/in-the-way/x")).unwrap();
+        let (path, _) = write_each(files(["c/x", "c/in-the-way", "c/z"])).unwrap_err();
+        assert_eq!(path, at("c/in-the-way"));
+        assert_eq!(names(&at("c")), ["in-the-way", "x"]);
     }
 
     #[test]

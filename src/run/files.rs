@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::base::atomic::{AtomicFile, Outlives, WholeFile};
+use crate::base::atomic::{AtomicFile, Outlives, WholeFile, commit_all};
 use crate::base::cancel::Cancel;
 use crate::base::{hash, memory, space, units};
 use crate::checkpoint::Weights;
@@ -166,14 +166,10 @@ impl Unnamed {
     /// # Errors
     /// [`WriteError::Io`]; the files before the one that it names have their names already.
     pub fn commit(self) -> Result<Vec<Written>, WriteError> {
-        let commit = |(files, written): (Vec<WholeFile>, Written)| {
-            for file in files {
-                let path = file.target().to_owned();
-                file.commit().map_err(|source| WriteError::Io { path, source })?;
-            }
-            Ok(written)
-        };
-        self.outputs.into_iter().map(commit).collect()
+        let (files, written): (Vec<_>, Vec<_>) = self.outputs.into_iter().unzip();
+        commit_all(files.into_iter().flatten().collect())
+            .map_err(|(path, source)| WriteError::Io { path, source })?;
+        Ok(written)
     }
 }
 

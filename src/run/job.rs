@@ -15,7 +15,7 @@ use super::papers;
 use super::place::Place;
 use super::prepare::{self, Planned, Prepared, Setting};
 use super::stream;
-use crate::base::atomic::Outlives;
+use crate::base::atomic::{self, Outlives};
 use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
 use crate::base::{memory, units};
@@ -337,10 +337,13 @@ fn make(
     }
     let written = unnamed.commit()?;
     let passed = clock.passed(pass, written.len(), setting.threads, &name, observer);
+    let beside = outputs.iter().zip(&written).flat_map(|(output, file)| {
+        let record = papers::record(output, file, &passed.report, passed.seconds);
+        prepared.papers.beside(prepared, output, record, &passed.run)
+    });
+    atomic::write_each(beside.collect()).map_err(|(path, source)| JobError::Io { path, source })?;
     let mut made = Vec::new();
     for (output, file) in outputs.iter().zip(written) {
-        let record = papers::record(output, &file, &passed.report, passed.seconds);
-        prepared.papers.write(prepared, output, record, &passed.run)?;
         clear(output, &file)?;
         made.push(passed.made(output, file, &name, observer));
     }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use super::JobError;
 use super::files::{Written, WrittenFile};
 use super::prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE};
-use crate::base::atomic;
 use crate::base::front_matter::{self, Node};
 use crate::base::repo_id::RepoId;
 use crate::card::inherit::{self, Fields, License};
@@ -100,17 +99,14 @@ impl Papers {
         }
     }
 
-    /// Writes the texts of one output; the metadata last, which is what makes the output finished.
-    ///
-    /// # Errors
-    /// A file cannot be written.
-    pub fn write(
+    /// The files beside one output, to be written in this order: the metadata, which makes the output finished, is last.
+    pub fn beside(
         &self,
         prepared: &Prepared,
         planned: &Planned,
         made: Output,
         run: &Run,
-    ) -> Result<(), JobError> {
+    ) -> Vec<(PathBuf, Vec<u8>)> {
         let metadata = metadata_of(prepared, made, run);
         let names: Vec<String> = self.licences.iter().map(|l| l.name.clone()).collect();
         let card = Card {
@@ -128,11 +124,7 @@ impl Papers {
             (log::FILE_NAME, log::render(&planned.stem, &metadata).into_bytes()),
             (metadata::FILE_NAME, metadata.to_json().into_bytes()),
         ];
-        for (name, text) in licences.chain(texts) {
-            let path = planned.folder.join(name);
-            atomic::write(&path, &text).map_err(|source| JobError::Io { path, source })?;
-        }
-        Ok(())
+        licences.chain(texts).map(|(name, text)| (planned.folder.join(name), text)).collect()
     }
 }
 
