@@ -9,14 +9,20 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// Scale, negated minimum, codes.
-type Affine = (f32, f32, Vec<u8>);
+pub(super) type Affine = (f32, f32, Vec<u8>);
 
 fn codes_of(x: &[f32], inverse: f32, min: f32, top: i32) -> Vec<i32> {
     x.iter().map(|x| nearest_int(inverse * (x - min)).min(top).max(0)).collect()
 }
 
 /// `make_qkx2_quants`, `make_qkx3_quants`.
-fn affine(x: &[f32], w: &[f32], top: i32, (start, step, steps): (f32, f32, usize), absolute: bool) -> Affine {
+pub(super) fn affine(
+    x: &[f32],
+    w: &[f32],
+    top: i32,
+    (start, step, steps): (f32, f32, usize),
+    absolute: bool,
+) -> Affine {
     let bytes = |codes: &[i32]| codes.iter().map(|&l| l as u8).collect::<Vec<_>>();
     let (mut low, mut high, mut sum_w, mut sum_x) = (x[0], x[0], w[0], w[0] * x[0]);
     for (&x, &w) in x.iter().zip(w).skip(1) {
@@ -75,7 +81,7 @@ fn largest(x: &[f32]) -> f32 {
 }
 
 /// `make_qx_quants` with weights.
-fn symmetric(x: &[f32], w: &[f32], half: i32) -> (f32, Vec<u8>) {
+pub(super) fn symmetric(x: &[f32], w: &[f32], half: i32) -> (f32, Vec<u8>) {
     let max = largest(x);
     if max.abs() < 1e-15 {
         return (0.0, vec![0; x.len()]);

@@ -154,8 +154,12 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
 }
 
 #[cfg(test)]
+mod coarse_tests;
+#[cfg(test)]
 mod iq_tests;
 #[cfg(test)]
 mod k_tests;
+#[cfg(test)]
+mod legacy_weighted_tests;
 #[cfg(test)]
 mod testing;
