@@ -1,11 +1,12 @@
 //! A publication from its files to its receipt: everything is in the repository in one commit, or nothing is.
 
-use std::fs;
 use std::io::Write as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use jiff::Timestamp;
+use tempfile::NamedTempFile;
 
 use super::HubOptions;
 use super::client::Client;
@@ -169,9 +170,11 @@ fn send(
     let Publication { to, transport, .. } = publication;
     let uploader = Uploader::open(to, options, *transport, observer, cancel)?;
     let next = AtomicUsize::new(0);
+    // Until the end: what a broken connection lost is read again.
+    let texts = Mutex::new(Vec::new());
     let work = || {
         while let Some(item) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = send_one(&uploader, item, options) {
+            if let Err(error) = send_one(&uploader, item, &texts) {
                 // The other one stops after its file.
                 next.store(missing.len(), Ordering::Relaxed);
                 return Err(error);
@@ -187,7 +190,11 @@ fn send(
     uploader.finish().map(drop)
 }
 
-fn send_one(uploader: &Uploader<'_>, item: &Item<'_>, options: &HubOptions) -> Result<(), HubError> {
+fn send_one(
+    uploader: &Uploader<'_>,
+    item: &Item<'_>,
+    texts: &Mutex<Vec<NamedTempFile>>,
+) -> Result<(), HubError> {
     match item.content {
         Content::Uploaded(_) => {}
         Content::File { path, .. } => {
@@ -195,11 +202,11 @@ fn send_one(uploader: &Uploader<'_>, item: &Item<'_>, options: &HubOptions) -> R
         }
         Content::Text(bytes) => {
             // The repository's .gitattributes puts small files into the store, too. LFS sends files of this machine.
-            let io = |source| HubError::Io { path: options.cache.clone(), source };
-            fs::create_dir_all(&options.cache).map_err(io)?;
-            let mut file = tempfile::NamedTempFile::new_in(&options.cache).map_err(io)?;
+            let io = |source| HubError::Io { path: item.path.into(), source };
+            let mut file = NamedTempFile::new().map_err(io)?;
             file.write_all(bytes).map_err(io)?;
             uploader.file(item.path, file.path(), item.size, &item.sha256)?;
+            texts.lock().expect("no holder panics").push(file);
         }
     }
     Ok(())
