@@ -168,7 +168,13 @@ impl Explain for JobError {
             JobError::There(error) => error.hint(),
             JobError::Folder(error) => error.hint(),
             JobError::Changed { .. } => Some("run again".to_owned()),
-            JobError::Io { .. } | JobError::Stopped => None,
+            JobError::Io { source, .. }
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                of_disk(source)
+            }
+            JobError::Io { .. } => None,
+            JobError::Stopped => None,
         }
     }
 }

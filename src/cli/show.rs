@@ -66,7 +66,7 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
         for o in &p.outputs {
             let decision = match &o.decision {
                 Decision::Published => "published, up to date".to_owned(),
-                Decision::Keep if p.place.is_some() => "made already: publish".to_owned(),
+                Decision::Keep if p.publishes() => "made already: publish".to_owned(),
                 Decision::Keep => "up to date".to_owned(),
                 Decision::Make(why) => format!("make: {why}"),
             };
@@ -119,6 +119,9 @@ fn where_to(p: &Prepared, place: &Place) -> String {
     if p.publishes() && place.to.create_pr {
         text.push_str("; as a pull request");
     }
+    if let Some(url) = &place.proposed {
+        let _ = write!(text, "; proposed already: {url}");
+    }
     if !place.texts.is_empty() && p.outputs.iter().all(|o| o.decision == Decision::Published) {
         let _ = write!(text, "; rewrite {}", place.texts.join(", "));
     }
@@ -147,7 +150,8 @@ fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
                         Decision::Keep | Decision::Published => None,
                         Decision::Make(why) => Some(why.to_string()),
                     };
-                    let publish = p.place.as_ref().map(|_| o.decision != Decision::Published);
+                    let new = p.publishes() && o.decision != Decision::Published;
+                    let publish = p.place.as_ref().map(|_| new);
                     json!({"method": o.method.name, "path": o.path(), "files": o.parts.len().max(1), "bytes": o.bytes(),
                            "bits_per_weight": o.layout.bits_per_weight(), "make": why.is_some(), "why": why, "publish": publish})
                 })
@@ -157,7 +161,7 @@ fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
                 json!({"repo": place.to.repo.to_string(), "create": there.is_none(),
                        "private": there.map_or(place.to.private, |t| t.private), "head": there.map(|t| &t.head),
                        "pull_request": place.to.create_pr, "change": p.publishes(), "rewrite": place.texts,
-                       "delete": place.delete})
+                       "proposed": place.proposed, "delete": place.delete})
             });
             json!({"model": p.model.name, "source": p.model.source.to_string(), "commit": p.source.commit,
                    "architecture": p.blueprint.architecture, "parameters": p.source.parameters,

@@ -240,7 +240,7 @@ fn summary_json(jobs: &[Job]) -> String {
         let kept = report.kept.iter().map(|k| json!({"method": k.method, "path": k.path}));
         let published = report.published.iter().map(|(method, file)| json!({"method": method, "file": file}));
         let mut json = json!({"model": model, "made": made.collect::<Json>(), "kept": kept.collect::<Json>(),
-                              "published": published.collect::<Json>(), "receipt": receipt});
+                              "published": published.collect::<Json>(), "proposed": report.proposed, "receipt": receipt});
         if let Some(failure) = failure {
             json["error"] = failure.text().into();
             json["hint"] = failure.hint.clone().into();
@@ -277,6 +277,9 @@ fn summary(jobs: &[Job]) -> String {
         }
         if let Some(receipt) = receipt {
             let _ = writeln!(out, "{model}  {}", published_line(receipt));
+        }
+        if let Some(url) = &report.proposed {
+            let _ = writeln!(out, "{model}  proposed already: {url}");
         }
     }
     out

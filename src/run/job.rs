@@ -38,6 +38,8 @@ pub struct JobReport {
     pub kept: Vec<Kept>,
     /// Outputs that were published as they would be made now: the method's name and the (first) file's.
     pub published: Vec<(&'static str, String)>,
+    /// The pull request that had the outputs already.
+    pub proposed: Option<String>,
 }
 
 /// An output that was up to date in its folder.
@@ -214,6 +216,12 @@ pub fn execute(
         }
     }
     announce_kept(&report, &prepared, observer);
+    if let Some(url) = prepared.place.as_ref().and_then(|place| place.proposed.clone()) {
+        let text = format!("a pull request has the outputs already: {url}");
+        let hint = "merge it; --force makes and proposes them again";
+        observer.event(Event::new(Code::JobUpToDate, text).about(&*prepared.model.name).with("hint", hint));
+        report.proposed = Some(url);
+    }
     if let Some(place) = prepared.place.as_ref().filter(|_| prepared.publishes()) {
         let options = signed_in(&place.to.repo, &setting.tokens, &setting.hub, observer, cancel)?;
         hub::check_rights(&place.to, &options, observer, cancel)?;
@@ -299,8 +307,10 @@ fn make(
     if prepared.remote.is_some() {
         clock.time("downloaded the checkpoint", || fetch(prepared, setting, observer, cancel))?;
     }
-    if prepared.place.is_some() {
-        prepare::identify_all(&mut prepared.source, &prepared.checkpoint, cancel)?;
+    if prepared.place.is_some() && prepared.remote.is_none() {
+        clock.time("hashed the checkpoint", || {
+            prepare::identify_all(&mut prepared.source, &prepared.checkpoint, cancel)
+        })?;
     }
 
     let prepared = &*prepared;

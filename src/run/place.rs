@@ -1,15 +1,16 @@
 //! Where a model is published: what is there, and what would become of it.
 
 use super::JobError;
+use super::deliver::{self, RECEIPT};
 use super::papers::Papers;
-use super::prepare::Setting;
+use super::prepare::{Planned, Setting};
 use crate::base::cancel::Cancel;
 use crate::base::repo_id::RepoId;
-use crate::card::metadata::{QuantizationMetadata, Wanted};
+use crate::card::metadata::{self, FilePart, QuantizationMetadata, Wanted};
 use crate::config::Model;
 use crate::event::Observer;
-use crate::hub::{Destination, Transport};
-use crate::plan::{self, Why};
+use crate::hub::{Destination, Receipt, Transport};
+use crate::plan::{self, Decision, Why};
 use crate::publish::{self, Order, Output, There};
 
 /// Where a model is published, and what is there.
@@ -27,6 +28,8 @@ pub struct Place {
     pub texts: Vec<String>,
     /// Files of methods that are no longer listed.
     pub delete: Vec<String>,
+    /// The pull request that has all outputs already, as the receipts beside them say.
+    pub proposed: Option<String>,
 }
 
 impl Place {
@@ -55,6 +58,7 @@ impl Place {
             transport: if publish.xet == Some(false) { Transport::NoXet } else { Transport::Auto },
             texts: Vec::new(),
             delete: Vec::new(),
+            proposed: None,
         })
     }
 
@@ -78,6 +82,27 @@ impl Place {
         let Some(publication) = self.order(papers, &[]).publication(self.there.as_ref()) else { return };
         self.texts = publication.files.into_iter().map(|file| file.path).collect();
         self.delete = publication.delete;
+    }
+
+    /// Finds the pull request that was opened for these outputs. Until it is merged the repository does not have them, and
+    /// they need not be proposed again.
+    pub(super) fn look_for_proposal(&mut self, outputs: &[Planned]) {
+        let new: Vec<&Planned> = outputs.iter().filter(|o| o.decision != Decision::Published).collect();
+        if !self.to.create_pr || new.is_empty() {
+            return;
+        }
+        let urls = new.iter().map(|output| {
+            let receipt = std::fs::read(output.folder.join(RECEIPT)).ok()?;
+            let receipt: Receipt = serde_json::from_slice(&receipt).ok()?;
+            let made =
+                deliver::finished(&output.folder).ok().filter(|_| output.decision == Decision::Keep)?;
+            let has =
+                |part: FilePart| receipt.files.iter().any(|f| f.path == part.file && f.sha256 == part.sha256);
+            let all = made.metadata.outputs.iter().flat_map(metadata::Output::files).all(has);
+            let ours = all && receipt.repo == self.to.repo.as_str();
+            receipt.pull_request.filter(|_| ours).map(|pull| pull.url)
+        });
+        self.proposed = urls.collect::<Option<Vec<_>>>().and_then(|urls| urls.into_iter().next_back());
     }
 
     /// Whether anything would change if no output were made.

@@ -141,13 +141,13 @@ impl Prepared {
     /// Bytes that are published, at most: what the Hub has already is not sent.
     pub fn bytes_to_publish(&self) -> u64 {
         let new = self.outputs.iter().filter(|o| o.decision != Decision::Published);
-        if self.place.is_some() { new.map(Planned::bytes).sum() } else { 0 }
+        if self.publishes() { new.map(Planned::bytes).sum() } else { 0 }
     }
 
     /// Whether anything is to be published.
     pub fn publishes(&self) -> bool {
         let new = || self.outputs.iter().any(|o| o.decision != Decision::Published);
-        self.place.as_ref().is_some_and(|place| place.changes() || new())
+        self.place.as_ref().is_some_and(|place| place.proposed.is_none() && (place.changes() || new()))
     }
 
     /// The outputs that are to be made.
@@ -224,6 +224,7 @@ pub fn prepare(
         .collect::<Result<Vec<_>, JobError>>()?;
     if let Some(place) = &mut place {
         place.look(&papers);
+        place.look_for_proposal(&outputs);
     }
     let mut prepared = Prepared {
         model: model.clone(),

@@ -509,6 +509,23 @@ fn folders_are_uploaded_alone_or_together() {
 }
 
 #[test]
+fn what_is_proposed_is_not_proposed_again() {
+    let world = World::new(ONE);
+    world.run("run --create-pr").code(0).stdout("proposed: ");
+    let ran = world.run("run --create-pr").code(0).stdout("proposed already: ");
+    assert!(ran.stderr.contains("a pull request has the outputs already"), "{ran}");
+    world.run("plan --create-pr").code(0).stdout("proposed already: ").stdout("everything is up to date");
+    assert_eq!(world.hub.pull_requests("me/tiny").len(), 1);
+    assert_eq!(world.commits("me/tiny").len(), 0, "on main");
+    // Another method is another proposal; what is not merged comes along.
+    world.yaml("[Q8_0, Q4_0]", "[Q8_0, Q4_0, Q2_K]");
+    world.run("run --create-pr").code(0).stdout("proposed: ").stderr("one pass over the weights for Q2_K (");
+    assert_eq!(world.hub.pull_requests("me/tiny").len(), 2);
+    world.run("run").code(0).stdout("published: ");
+    world.is_whole("me/tiny", "tiny", &["Q4_0", "Q8_0", "Q2_K"]);
+}
+
+#[test]
 fn without_xet_files_go_by_lfs() {
     let world = World::new(ONE);
     world.run("run --no-xet").code(0);
