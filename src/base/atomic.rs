@@ -49,9 +49,7 @@ impl AtomicFile {
         let target = target.into();
         let folder = folder_of(&target);
         fs::create_dir_all(folder)?;
-        let mut prefix = OsString::from(".");
-        prefix.push(target.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-        prefix.push(".");
+        let prefix = prefix(target.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         sweep(folder, &prefix);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(PARTIAL_SUFFIX);
@@ -216,6 +214,21 @@ fn sweep(folder: &Path, prefix: &OsStr) {
     }
 }
 
+/// Removes what killed processes left of their tries to write `target`. Where somebody is writing it, theirs stays.
+pub fn sweep_leftovers(target: &Path) {
+    if let Some(name) = target.file_name() {
+        sweep(folder_of(target), &prefix(name));
+    }
+}
+
+/// How the name of an unfinished file begins.
+fn prefix(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    prefix
+}
+
 /// Writes a whole file, replacing what was there at once.
 ///
 /// # Errors
@@ -304,6 +317,10 @@ mod tests {
             .collect::<Vec<_>>();
         expected.sort();
         assert_eq!(names(folder.path()), expected);
+        sweep_leftovers(&target);
+        assert_eq!(names(folder.path()), expected, "both are being written");
+        sweep_leftovers(&folder.path().join("y.gguf"));
+        assert_eq!(names(folder.path()).len(), 2);
     }
 
     #[test]

@@ -184,6 +184,10 @@ pub fn perform(
     cancel: &Cancel,
 ) -> Result<(JobReport, Option<Delivery>), JobError> {
     let mut prepared = super::prepare(model, setting, observer, cancel)?;
+    for output in &prepared.outputs {
+        // A run that was killed while it noted its publication; nothing else would look there again.
+        atomic::sweep_leftovers(&output.folder.join(RECEIPT));
+    }
     let mut lock = None;
     if prepared.publishes() || prepared.to_make().next().is_some() {
         let (held, waited) = hold(model, setting, observer, cancel)?;

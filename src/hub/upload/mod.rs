@@ -389,14 +389,14 @@ impl<'a> Uploader<'a> {
     }
 
     fn started(&self, path: &str, size: u64, how: &str) {
-        let text = format!("uploading `{path}` {how}: {}", units::binary(size));
+        let text = format!("uploading `{path}` {how}: {}", units::decimal(size));
         self.event(Event::new(Code::UploadStarted, text).with("path", path).with("bytes", size));
     }
 
     fn finished(&self, file: &Uploaded) {
         let Uploaded { path, size, sha256 } = file;
         self.progress(path, *size, *size);
-        let text = format!("`{path}` is in the Hub's store: {}, sha256 {sha256}", units::binary(*size));
+        let text = format!("`{path}` is in the Hub's store: {}, sha256 {sha256}", units::decimal(*size));
         self.event(
             Event::new(Code::UploadFinished, text)
                 .with("path", path.as_str())
