@@ -4,7 +4,7 @@ use std::io;
 use std::path::absolute;
 
 use super::JobError;
-use super::prepare::Setting;
+use super::prepared::Setting;
 use crate::base::cancel::Cancel;
 use crate::base::hash;
 use crate::base::lock::FileLock;

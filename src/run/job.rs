@@ -1,4 +1,5 @@
-//! Doing a job.
+//! A job, done: what is not up to date is made in one pass over the weights and finished in its folder, or streamed; what is
+//! then to be published is left for [`Delivery`].
 
 use std::fs;
 use std::io;
@@ -13,7 +14,8 @@ use super::files::{self, Target, Work, Written};
 use super::hold::hold;
 use super::papers;
 use super::place::Place;
-use super::prepare::{self, Planned, Prepared, Setting};
+use super::prepared::{Planned, Prepared, Setting};
+use super::source::identify_all;
 use super::stream;
 use crate::base::atomic::{self, Outlives};
 use crate::base::cancel::Cancel;
@@ -313,7 +315,7 @@ fn make(
     }
     if prepared.place.is_some() && prepared.remote.is_none() {
         clock.time("hashed the checkpoint", || {
-            prepare::identify_all(&mut prepared.source, &prepared.checkpoint, cancel)
+            identify_all(&mut prepared.source, &prepared.checkpoint, cancel)
         })?;
     }
 

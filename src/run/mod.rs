@@ -13,6 +13,9 @@ mod job;
 mod papers;
 mod place;
 mod prepare;
+mod prepared;
+mod recipe;
+mod source;
 mod stream;
 
 pub use deliver::{Delivery, RECEIPT, keep, publish, signed_in};
@@ -21,5 +24,7 @@ pub use hold::hold;
 pub use job::{JobReport, Kept, Made, execute, perform};
 pub use papers::Papers;
 pub use place::Place;
-pub use prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE, Setting, prepare};
+pub use prepare::prepare;
+pub use prepared::{Planned, Prepared, Setting};
+pub use recipe::{RECIPE_VERSION, REFERENCE};
 pub use stream::Streaming;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::JobError;
 use super::files::{Written, WrittenFile};
-use super::prepare::{Planned, Prepared, RECIPE_VERSION, REFERENCE};
+use super::prepared::{Planned, Prepared};
+use super::recipe::{RECIPE_VERSION, REFERENCE};
 use crate::base::front_matter::{self, Node};
 use crate::base::repo_id::RepoId;
 use crate::card::inherit::{self, Fields, License};

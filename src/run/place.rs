@@ -3,7 +3,7 @@
 use super::JobError;
 use super::deliver::{self, RECEIPT};
 use super::papers::Papers;
-use super::prepare::{Planned, Setting};
+use super::prepared::{Planned, Setting};
 use crate::base::cancel::Cancel;
 use crate::base::repo_id::RepoId;
 use crate::card::metadata::{self, FilePart, QuantizationMetadata, Wanted};

@@ -21,7 +21,8 @@ use super::deliver::signed_in;
 use super::files::{self, Target, Work, WriteError, Written, WrittenFile};
 use super::job::{self, Clock, Made};
 use super::papers;
-use super::prepare::{self, Planned, Prepared, Setting};
+use super::prepared::{Planned, Prepared, Setting};
+use super::source::identify_all;
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
 use crate::base::{hash, space, units};
@@ -153,7 +154,7 @@ pub(super) fn make(
         clock
             .time("read the checkpoint from the cache", || job::fetch(prepared, setting, observer, cancel))?;
     } else if prepared.remote.is_none() {
-        prepare::identify_all(&mut prepared.source, &prepared.checkpoint, cancel)?;
+        identify_all(&mut prepared.source, &prepared.checkpoint, cancel)?;
     }
     let prepared = &*prepared;
     let outputs: Vec<&Planned> = prepared.to_make().collect();

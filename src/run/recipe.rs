@@ -1,0 +1,139 @@
+//! What a model's entry says of its bytes: as options of the conversion and of quantization, and as the metadata records
+//! it. The importance matrix is read here, and the file of tensor types.
+
+use super::JobError;
+use crate::base::cancel::Cancel;
+use crate::base::hash;
+use crate::card::metadata::{self, Recipe};
+use crate::checkpoint::{Checkpoint, Dtype};
+use crate::config::{self, Model};
+use crate::convert::{Blueprint, ConvertOptions, OutType};
+use crate::quantize::imatrix::Selection;
+use crate::quantize::{Imatrix, ImatrixError, ImatrixOrigin, Method, Options, Override, TensorType};
+
+/// The llama.cpp whose bytes the outputs have.
+pub const REFERENCE: &str = "llama.cpp 0c1e57098 (llama-cpp-python 0.3.36)";
+
+/// Grows when the same recipe gives other bytes than before.
+pub const RECIPE_VERSION: u32 = 1;
+
+/// The base has the source's own type: what `--outtype auto` gives, but for f32, which that would cut to f16.
+pub(super) fn convert_options(model: &Model, checkpoint: &Checkpoint) -> ConvertOptions {
+    let own = || {
+        let first = checkpoint.tensors.iter().find(|t| t.entry.shape.len() >= 2).map(|t| t.entry.dtype);
+        if first == Some(Dtype::F32) { OutType::F32 } else { OutType::Auto }
+    };
+    let out_type = match model.convert.outtype {
+        None => own(),
+        Some(config::OutType::F32) => OutType::F32,
+        Some(config::OutType::F16) => OutType::F16,
+        Some(config::OutType::BF16) => OutType::BF16,
+        Some(config::OutType::Q8_0) => OutType::Q8_0,
+        Some(config::OutType::Auto) => OutType::Auto,
+    };
+    ConvertOptions {
+        out_type,
+        model_name: model.convert.model_name.clone(),
+        pre_tokenizer: model.convert.pre_tokenizer.clone(),
+        ..ConvertOptions::default()
+    }
+}
+
+/// The importance matrix, and the sha256 of its file.
+pub(super) fn imatrix(model: &Model, cancel: &Cancel) -> Result<(Option<Imatrix>, Option<String>), JobError> {
+    let Some(config::Imatrix::File { path, given }) = &model.imatrix else { return Ok((None, None)) };
+    let include = model.quantize.include_weights.clone().unwrap_or_default();
+    let exclude = model.quantize.exclude_weights.clone().unwrap_or_default();
+    let imatrix = Imatrix::open(path, given, &Selection { include, exclude })?;
+    let sha256 =
+        hash::sha256_file(path, cancel).map_err(|source| ImatrixError::Io { path: path.clone(), source })?;
+    Ok((imatrix, Some(sha256)))
+}
+
+pub(super) fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Options, JobError> {
+    let q = &model.quantize;
+    let mut tensor_types = model
+        .tensor_types
+        .iter()
+        .map(|t| TensorType::new(&t.pattern, t.ty))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = &q.tensor_type_file {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| JobError::Io { path: path.clone(), source })?;
+        tensor_types.extend(TensorType::parse_list(&text)?);
+    }
+    let override_kv = q
+        .override_kv
+        .iter()
+        .flatten()
+        .map(|(key, value)| {
+            let value = match value {
+                config::KvValue::Integer(v) => format!("int:{v}"),
+                config::KvValue::Float(v) => format!("float:{v}"),
+                config::KvValue::Bool(v) => format!("bool:{v}"),
+                config::KvValue::Text(v) => format!("str:{v}"),
+            };
+            Override::parse(&format!("{key}={value}"))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Options {
+        pure: q.pure.unwrap_or(false),
+        leave_output_tensor: q.leave_output_tensor.unwrap_or(false),
+        output_tensor_type: q.output_tensor_type,
+        token_embedding_type: q.token_embedding_type,
+        tensor_types,
+        prune_layers: q.prune_layers.clone().unwrap_or_default(),
+        override_kv,
+        allow_requantize: q.allow_requantize.unwrap_or(false),
+        dry_run: false,
+        keep_split: false,
+        imatrix: imatrix.map(|i| i.origin.clone()),
+    })
+}
+
+/// What decides the bytes, for the metadata.
+pub(super) fn recipe(
+    model: &Model,
+    method: &Method,
+    options: &Options,
+    imatrix_sha256: Option<&String>,
+    blueprint: &Blueprint,
+) -> Recipe {
+    let imatrix = |origin: &ImatrixOrigin| metadata::Imatrix {
+        file: origin.file.clone(),
+        sha256: imatrix_sha256.cloned(),
+        dataset: origin.dataset.clone(),
+        chunks: origin.chunks,
+        entries: Some(origin.entries),
+    };
+    // Without a matrix there is nothing to choose.
+    let weights =
+        |names: &Option<Vec<String>>| options.imatrix.as_ref().and(names.clone()).unwrap_or_default();
+    let rule =
+        |t: &TensorType| metadata::TensorTypeRule { pattern: t.pattern().to_owned(), ty: t.ty.to_string() };
+    Recipe {
+        method: method.name.to_owned(),
+        out_type: format!("{:?}", blueprint.out_type),
+        model_name: model.convert.model_name.clone(),
+        pre_tokenizer: model.convert.pre_tokenizer.clone(),
+        imatrix: options.imatrix.as_ref().map(imatrix),
+        include_weights: weights(&model.quantize.include_weights),
+        exclude_weights: weights(&model.quantize.exclude_weights),
+        tensor_types: options.tensor_types.iter().map(rule).collect(),
+        output_tensor_type: options.output_tensor_type.map(|t| t.to_string()),
+        token_embedding_type: options.token_embedding_type.map(|t| t.to_string()),
+        pure: options.pure,
+        leave_output_tensor: options.leave_output_tensor,
+        allow_requantize: options.allow_requantize,
+        prune_layers: options.prune_layers.clone(),
+        override_kv: options.override_kv.iter().map(|o| format!("{}={:?}", o.key, o.value)).collect(),
+        split_max_size: match model.split {
+            Some(config::Split::Size(bytes)) => Some(bytes),
+            _ => None,
+        },
+        split_max_tensors: match model.split {
+            Some(config::Split::Tensors(tensors)) => Some(tensors),
+            _ => None,
+        },
+    }
+}
