@@ -1,0 +1,187 @@
+//! What a file that is right means: values, layers, what belongs together.
+
+use std::path::Path;
+
+use super::*;
+
+const SPEC: &str = "\
+version: 1
+llama_cpp: { tag: b11429 }
+defaults:
+  methods: [Q4_K_M, Q5_K_M, Q8_0]
+  prefix: jamph-
+  publish: { owner: my-org, private: false }
+  card: { description: default_description.md, tags: [education, norwegian] }
+models:
+  - source: Qwen/Qwen2.5-0.5B
+  - source: Qwen/Qwen2.5-3B
+    revision: main
+    methods: [Q4_K_M, IQ4_XS, Q8_0]
+    imatrix: { dataset: calibration.txt, chunks: 128 }
+    tensor_types: [{ match: 'attn_v', type: Q8_0 }]
+    split: { max_size: 45GB }
+    publish: { repo: other-org/jamph-qwen2.5-3b }
+    metadata: { license: apache-2.0, datasets: [nav-educational-corpus] }
+exclude:
+  - { source: Qwen/Qwen2.5-3B, method: Q8_0 }
+";
+
+#[test]
+fn the_specs_example_is_read() {
+    let config = good(SPEC);
+    assert_eq!(config.llama_cpp, Some(LlamaCpp::Tag("b11429".to_owned())));
+    let [small, large] = &config.models[..] else { panic!("{config:?}") };
+    assert_eq!(small.source.to_string(), "Qwen/Qwen2.5-0.5B");
+    assert_eq!(small.stem("Q4_K_M"), "jamph-qwen2.5-0.5b-q4_k_m");
+    let publish = Publish { owner: Some("my-org".into()), private: Some(false), ..Publish::default() };
+    assert_eq!(small.publish, publish);
+    assert_eq!(small.repo().unwrap().unwrap().as_str(), "my-org/jamph-qwen2.5-0.5b");
+    assert_eq!(small.card.description.as_deref(), Some(Path::new("/base/default_description.md")));
+    assert_eq!(small.blocked_by(), None);
+    assert_eq!(large.source.to_string(), "Qwen/Qwen2.5-3B@main");
+    assert_eq!(large.methods, ["Q4_K_M", "IQ4_XS"]);
+    assert_eq!(
+        large.imatrix,
+        Some(Imatrix::Dataset { path: "/base/calibration.txt".into(), chunks: Some(128) })
+    );
+    assert_eq!(large.split, Some(Split::Size(45_000_000_000)));
+    // The repository names its owner; the default's would contradict it.
+    assert_eq!(large.publish.owner, None);
+    assert_eq!(large.publish.repo.as_ref().map(RepoId::as_str), Some("other-org/jamph-qwen2.5-3b"));
+    assert_eq!(large.card.tags.as_deref(), Some(&["education".to_owned(), "norwegian".to_owned()][..]));
+    assert_eq!(
+        large.blocked_by().map(|unbuilt| (unbuilt.feature, unbuilt.place.line)),
+        Some((Feature::Imatrix, 13))
+    );
+}
+
+#[test]
+fn of_importance_matrices_files_are_built() {
+    let config = good(
+        "
+version: 1
+defaults: { methods: [Q8_0], imatrix: { dataset: text.txt } }
+models:
+  - source: a/b
+  - source: a/c
+    imatrix: { file: sub/c.gguf }
+",
+    );
+    let [b, c] = &config.models[..] else { panic!("{config:?}") };
+    assert_eq!(b.blocked_by().map(|unbuilt| unbuilt.feature), Some(Feature::Imatrix));
+    assert_eq!(c.blocked_by(), None);
+    let (path, given) = ("/base/sub/c.gguf".into(), "sub/c.gguf".to_owned());
+    assert_eq!(c.imatrix, Some(Imatrix::File { path, given }));
+}
+
+#[test]
+fn entries_of_one_repository_list_each_others_methods() {
+    let config = good(
+        "
+version: 1
+defaults: { publish: { owner: me, stream: true, prune: true, create_pr: true, xet: false } }
+models:
+  - source: a/x
+    methods: [Q8_0]
+  - source: a/x
+    methods: [Q4_K_M]
+    publish: { prune: false }
+  - source: a/y
+    methods: [Q4_K_M]
+",
+    );
+    let listed: Vec<_> = config.models.iter().map(|m| m.listed.join(" ")).collect();
+    assert_eq!(listed, ["Q4_K_M Q8_0", "Q4_K_M Q8_0", "Q4_K_M"]);
+    let [first, second, _] = &config.models[..] else { panic!("{config:?}") };
+    let said = |m: &Model| [m.publish.stream, m.publish.create_pr, m.publish.prune, m.publish.xet];
+    assert_eq!(said(first), [Some(true), Some(true), Some(true), Some(false)]);
+    assert_eq!(said(second), [Some(true), Some(true), Some(false), Some(false)]);
+    assert_eq!(first.unbuilt, []);
+}
+
+#[test]
+fn the_starter_is_valid() {
+    let config = good(&starter("models.schema.json"));
+    assert_eq!(config.models.len(), 1);
+    // What is commented out must be valid too.
+    let all = starter("x").replace("# - source", "- source").replace("  #   ", "    ");
+    let all = all.replace("# exclude", "exclude").replace("#   - {", "  - {").replace("# prefix", "prefix");
+    let all = all.replace("# card", "card").replace("# publish", "publish");
+    assert_eq!(good(&all).models[0].repo().unwrap().unwrap().as_str(), "my-org/my-qwen2.5-0.5b");
+}
+
+#[test]
+fn the_command_line_wins_and_the_environment_loses() {
+    let around = Around {
+        above: Layer { methods: Some(vec!["Q8_0".into(), "Q4_K_M".into()]), ..Layer::default() },
+        below: Layer {
+            prefix: Some("env-".into()),
+            publish: Publish { owner: Some("env-org".into()), ..Publish::default() },
+            ..Layer::default()
+        },
+    };
+    let read = |yaml: &str| parse(yaml.as_bytes(), "m.yaml", Path::new(""), &VOCABULARY, &around).unwrap();
+    let config = read(SPEC);
+    assert_eq!(config.models[0].methods, ["Q8_0", "Q4_K_M"]);
+    // What the command line leaves out for once is listed all the same.
+    assert_eq!(config.models[0].listed, ["Q4_K_M", "Q5_K_M", "Q8_0"]);
+    assert_eq!(config.models[1].listed, ["IQ4_XS", "Q4_K_M"]);
+    assert_eq!(config.models[0].prefix, "jamph-");
+    assert_eq!(config.models[0].publish.owner.as_deref(), Some("my-org"));
+    // An exclusion is no default: it stays.
+    assert_eq!(config.models[1].methods, ["Q4_K_M"]);
+    let config = read("version: 1\nmodels: [{ source: a/b }]\n");
+    assert_eq!(
+        (&*config.models[0].prefix, config.models[0].publish.owner.as_deref()),
+        ("env-", Some("env-org"))
+    );
+}
+
+#[test]
+fn a_model_of_the_command_line() {
+    let layer =
+        Layer { methods: Some(parse_methods("q4_k_m, Q8_0,Q4_K", &VOCABULARY).unwrap()), ..Layer::default() };
+    let around = Around { above: layer, below: Layer::default() };
+    let model = single(Source::parse("HuggingFaceTB/SmolLM2-135M").unwrap(), None, &around).unwrap();
+    assert_eq!(model.methods, ["Q4_K_M", "Q8_0"]);
+    assert_eq!(model.stem("Q8_0"), "smollm2-135m-q8_0");
+    let problems = single(Source::parse("..").unwrap(), None, &around).unwrap_err();
+    assert_eq!(problems[0].text, "the folder `..` has no name of its own");
+    assert_eq!(parse_methods("Q4KM", &VOCABULARY).unwrap_err().hint.unwrap(), "did you mean `Q4_K_M`?");
+    assert!(parse_methods(" , ", &VOCABULARY).is_err());
+}
+
+#[test]
+fn values_are_read_as_they_are_meant() {
+    let config = good(
+        "version: 1
+models:
+  - source: ./tiny
+    methods: [q4_k]
+    convert: { outtype: BF16, pre_tokenizer: qwen2 }
+    quantize:
+      pure: true
+      prune_layers: [3, 1, 3]
+      output_tensor_type: q6_k
+      tensor_type_file: types.txt
+      allow_requantize: true
+      exclude_weights: [ffn_down, blk.0]
+      override_kv: { tokenizer.ggml.add_bos_token: false, x.y: 7, x.z: 0.5, general.name: Tiny }
+",
+    );
+    let model = &config.models[0];
+    assert_eq!(model.source, Source::Folder("/base/./tiny".into()));
+    assert_eq!((&*model.name, &model.methods[..]), ("tiny", &["Q4_K_M".to_owned()][..]));
+    assert_eq!(model.convert.outtype, Some(OutType::BF16));
+    let quantize = &model.quantize;
+    assert_eq!((quantize.pure, quantize.prune_layers.as_deref()), (Some(true), Some(&[1, 3][..])));
+    assert_eq!(quantize.output_tensor_type, Some(crate::gguf::GgmlType::Q6_K));
+    assert_eq!(quantize.tensor_type_file.as_deref(), Some(Path::new("/base/types.txt")));
+    assert_eq!((quantize.allow_requantize, &quantize.include_weights), (Some(true), &None));
+    assert_eq!(quantize.exclude_weights.as_deref().unwrap(), ["ffn_down", "blk.0"]);
+    let pairs = quantize.override_kv.as_deref().unwrap();
+    assert_eq!(pairs[0], ("tokenizer.ggml.add_bos_token".to_owned(), KvValue::Bool(false)));
+    assert_eq!(pairs[1].1, KvValue::Integer(7));
+    assert_eq!(pairs[2].1, KvValue::Float(0.5));
+    assert_eq!(pairs[3].1, KvValue::Text("Tiny".to_owned()));
+}
