@@ -1,6 +1,6 @@
 //! Files of one commit into a folder: ranges in parallel, resumed, verified, renamed when whole.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::address::shown;
 use super::client::{Answer, Client, Subject};
 use super::error::HubError;
 use super::located::Located;
-use super::part::Part;
+use super::part::{self, Part};
 use super::retry::{Failure, Tries};
 use super::select::RemoteFile;
 use super::wire;
@@ -94,7 +94,25 @@ impl Downloads<'_> {
         let fetches = files.iter().filter(|f| !self.has(f)).map(|f| self.fetch(f)).collect::<Vec<_>>();
         stream::iter(fetches.into_iter().map(Ok))
             .try_for_each_concurrent(self.options.connections, |fetch| fetch)
-            .await
+            .await?;
+        self.tidy(files);
+        Ok(())
+    }
+
+    /// Removes what a killed process left of files that are whole by now, and folders that nothing unfinished is in.
+    /// What cannot be removed is in nobody's way.
+    fn tidy(&self, files: &[RemoteFile]) {
+        if !self.partial.exists() {
+            return;
+        }
+        for file in files {
+            let path = self.part_path(file);
+            let _ = part::clear(&path);
+            // The deepest first, and this one last; folders that are not empty stay.
+            for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(self.partial)) {
+                let _ = fs::remove_dir(folder);
+            }
+        }
     }
 
     async fn fetch(&self, file: &RemoteFile) -> Result<(), HubError> {

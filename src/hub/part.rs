@@ -152,22 +152,15 @@ impl Part {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)?;
         }
+        self.state().dirty = false;
         atomic::rename(&self.path, target)?;
-        self.forget_note()
+        clear(&self.path)
     }
 
     /// Removes it.
     pub(super) fn discard(self) -> io::Result<()> {
-        self.forget_note()?;
-        fs::remove_file(&self.path)
-    }
-
-    fn forget_note(&self) -> io::Result<()> {
         self.state().dirty = false;
-        match fs::remove_file(&self.note) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+        clear(&self.path)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -176,7 +169,7 @@ impl Part {
 
     fn save(&self, state: &mut State) -> io::Result<()> {
         let json = serde_json::to_vec(&state.note)?;
-        let beside = self.note.with_extension("new");
+        let beside = new_note_path(&self.note);
         fs::write(&beside, json)?;
         fs::rename(&beside, &self.note)?;
         (state.unsaved, state.dirty) = (0, false);
@@ -219,10 +212,28 @@ pub(super) fn done_before(path: &Path, content: &str, size: u64) -> u64 {
     note.filter(ours).map_or(0, |note| note.done.iter().sum())
 }
 
+/// Removes whatever there is of a part: a process may have been killed between any two of its steps.
+pub(super) fn clear(path: &Path) -> io::Result<()> {
+    let note = note_path(path);
+    // The note goes first: without it, bytes count for nothing.
+    for file in [&note, &new_note_path(&note), path] {
+        match fs::remove_file(file) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn note_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".json");
     name.into()
+}
+
+/// Where the note is written anew, to replace the old one at once.
+fn new_note_path(note: &Path) -> PathBuf {
+    note.with_extension("new")
 }
 
 #[cfg(test)]
@@ -257,6 +268,12 @@ mod tests {
         let target = folder.path().join("sub/w");
         part.finish(&target).unwrap();
         assert_eq!(fs::read(target).unwrap(), b"0123456789");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        // Killed between the file's renaming and the end of its note, or while the note was written anew.
+        fs::write(note_path(&path), "{}").unwrap();
+        fs::write(new_note_path(&note_path(&path)), "{").unwrap();
+        clear(&path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
