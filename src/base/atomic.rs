@@ -206,7 +206,10 @@ fn sweep(folder: &Path, prefix: &OsStr) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
-        let ours = name.starts_with(prefix) && name.ends_with(suffix);
+        // To open what is no file, such as a pipe, could wait for ever.
+        let ours = name.starts_with(prefix)
+            && name.ends_with(suffix)
+            && entry.file_type().is_ok_and(|ty| ty.is_file());
         // A leftover is in nobody's way; where it cannot be removed it stays.
         if ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(entry.path());

@@ -1,10 +1,11 @@
 //! What every layer may use: atomic and positioned file access, locks, free space, memory, hashes,
-//! cancellation, secrets, units, and names that others chose.
+//! cancellation, secrets, units, causes of errors, and names that others chose.
 //!
 //! Knows nothing of models. Refuses to hide an error of the system: what cannot be found out is `None`, not a guess.
 
 pub mod atomic;
 pub mod cancel;
+pub mod causes;
 pub mod file_name;
 pub mod front_matter;
 pub mod hash;

@@ -2,7 +2,7 @@
 //!
 //! In go the secrets that are known and the text; out comes the text with `***` in place of each secret, also where it
 //! stands percent-encoded or in base64 (as in a header of basic authentication), and in place of whatever looks like
-//! a token of the Hub or of GitHub or like the signature of a presigned address. Better a word too many than a token.
+//! a token of the Hub or of GitHub, like a signed identity (a JWT) or like the signature of a presigned address. Better a word too many than a token.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -21,6 +21,8 @@ static PATTERNS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         // Prefixes of tokens are in lower case; in upper case they are variables, as `HF_HUB_OFFLINE`.
         r"(?-i:(\b)(?:hf_(?:oauth_)?|api_org_|gh[pousr]_|github_pat_)[A-Za-z0-9_]{10,})",
+        // A signed identity: header, claims and signature.
+        r"|(?-i:(\b)eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+)",
         r"|(?i)(\bbearer[ +]|\b(?:x-amz-(?:signature|security-token|credential)|signature|sig|token)=)",
         r"[^\s&,;)\x22\x27<>`]{6,}",
         r"|(://[^/\s:@]*:)[^/\s@]+@",
@@ -66,8 +68,8 @@ impl Redactor {
             return text;
         }
         let hide = |found: &Captures<'_>| {
-            let kept = (1..=3).find_map(|group| found.get(group)).map_or("", |kept| kept.as_str());
-            let at = if found.get(3).is_some() { "@" } else { "" };
+            let kept = (1..=4).find_map(|group| found.get(group)).map_or("", |kept| kept.as_str());
+            let at = if found.get(4).is_some() { "@" } else { "" };
             format!("{kept}{HIDDEN}{at}")
         };
         Cow::Owned(PATTERNS.replace_all(&text, hide).into_owned())
@@ -165,6 +167,7 @@ mod tests {
             ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
             ("https://x/y?a=1&X-Amz-Signature=0123456789&b=2", "https://x/y?a=1&X-Amz-Signature=***&b=2"),
             ("https://me:pass@host/x", "https://me:***@host/x"),
+            ("got eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyZXBvIn0.c2ln-_x here", "got *** here"),
         ] {
             assert_eq!(redactor.redact(text), shown);
         }

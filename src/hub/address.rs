@@ -9,15 +9,17 @@ use super::error::HubError;
 /// # Errors
 /// [`HubError::Endpoint`]; the text of a secret in it is not repeated.
 pub(super) fn parse_endpoint(endpoint: &str) -> Result<Url, HubError> {
-    let wrong =
-        |why| HubError::Endpoint { endpoint: endpoint.split('?').next().unwrap_or_default().to_owned(), why };
+    let wrong = |why| {
+        // What stands before an `@` or after a `?` may be a secret, also in what is no address.
+        let host = endpoint.rsplit('@').next().unwrap_or_default();
+        HubError::Endpoint { endpoint: host.split(['?', '#']).next().unwrap_or_default().to_owned(), why }
+    };
     let url = Url::parse(endpoint).map_err(|_| wrong("is no address"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong("is not of the form https://host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        // The text is not repeated: it holds a secret.
-        return Err(HubError::Endpoint { endpoint: shown(&url), why: "carries credentials; use HF_TOKEN" });
+        return Err(wrong("carries credentials; use HF_TOKEN"));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("has a query or a fragment"));
@@ -61,8 +63,16 @@ mod tests {
         for bad in ["huggingface.co", "ftp://h", "https://h/?x=1", "https://h/#x", ""] {
             assert!(parse_endpoint(bad).is_err(), "{bad}");
         }
-        let error = parse_endpoint("https://user:hf_secret@h/").unwrap_err().to_string();
-        assert!(!error.contains("secret"), "{error}");
+        for telling in [
+            "https://user:hf_secret@h/",
+            "ftp://user:hf_secret@h/",
+            "user:hf_secret@h",
+            "https://user:hf?secret@h",
+            "https://h:port/?secret",
+        ] {
+            let error = parse_endpoint(telling).unwrap_err().to_string();
+            assert!(!error.contains("secret") && !error.contains("user"), "{error}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::error::{Access, HubError};
 use super::retry::{Again, Failure, Retry, Tries};
 use super::status::Refusal;
 use super::wire;
+use crate::base::causes::causes;
 use crate::base::repo_id::RepoId;
 use crate::event::{Code, Event, Observer};
 
@@ -263,7 +264,7 @@ impl<'a> Client<'a> {
         let limited = matches!(failure.again, Again::Limited(Some(_)));
         let (wait, error) = tries.after(self.retry, failure)?;
         let what = subject.path.map(|path| format!("`{path}`: ")).unwrap_or_default();
-        let text = format!("{what}trying again in {:.1} s: {}", wait.as_secs_f64(), chain(&error));
+        let text = format!("{what}trying again in {:.1} s: {}", wait.as_secs_f64(), causes(&error));
         let code = match self.access {
             Access::Read => Code::DownloadRetried,
             Access::Write => Code::UploadRetried,
@@ -498,16 +499,4 @@ fn broken(url: &Url, error: reqwest::Error) -> Failure {
     let again = if error.is_builder() { Again::Never } else { Again::Soon };
     let error = HubError::Connection { url: shown(url), source: error.without_url() };
     Failure { error: Box::new(error), again }
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &HubError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(e) = cause {
-        text += ": ";
-        text += &e.to_string();
-        cause = e.source();
-    }
-    text
 }

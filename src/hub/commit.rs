@@ -80,8 +80,8 @@ struct RawDiscussion {
 /// What became of one request.
 enum Outcome {
     Done(RawCommit),
-    /// Another commit is at the tip.
-    Stale,
+    /// Another commit is at the tip, or so it says.
+    Stale(Failure),
     /// It did not happen.
     Refused(Failure),
     /// It may have happened.
@@ -109,21 +109,17 @@ impl Ready<'_> {
             if self.cancel.is_cancelled() {
                 return Err(HubError::Unpublished { repo: repo.clone() });
             }
-            let failure = match self.request(client, &base).await? {
+            let (stale, gave_up) = match self.request(client, &base).await? {
                 Outcome::Done(raw) => return Ok(self.committed(client, raw, base)),
                 Outcome::Refused(failure) => {
                     self.wait(client, subject, &mut tries, failure).await?;
                     continue;
                 }
-                Outcome::Stale => None,
-                Outcome::Doubtful(failure) => Some(failure),
-            };
-            let gave_up = match failure {
-                None => None,
-                Some(failure) => {
+                Outcome::Stale(failure) => (Some(failure), None),
+                Outcome::Doubtful(failure) => {
                     let text = "it is not clear whether the commit happened; looking at the repository";
                     client.observer.event(Event::new(Code::CommitDoubted, text).about(repo.to_string()));
-                    self.wait(client, subject, &mut tries, failure).await.err()
+                    (None, self.wait(client, subject, &mut tries, failure).await.err())
                 }
             };
             let doubtful = |error| {
@@ -154,6 +150,9 @@ impl Ready<'_> {
                 let text = format!("`{repo}` got commit {} meanwhile; going on top of it", &now.head[..8]);
                 client.observer.event(Event::new(Code::CommitRebased, text).about(repo.to_string()));
                 base = now;
+            } else if let Some(failure) = stale {
+                // A Hub that lags behind itself catches up; one that goes on like this is not asked for ever.
+                self.wait(client, subject, &mut tries, failure).await?;
             }
         }
     }
@@ -232,7 +231,10 @@ impl Ready<'_> {
         let mut call = Call::post(url, "application/x-ndjson", self.lines(base)?).also(&[412]);
         call.patience = Some(client.retry.stall * PATIENCE);
         let outcome = match client.ask_once(subject, call).await {
-            Ok(Reply { status: 412, .. }) => Outcome::Stale,
+            Ok(Reply { status: 412, url, .. }) => Outcome::Stale(Failure::soon(HubError::Protocol {
+                url: shown(&url),
+                why: "it takes no commit on top of the one that it says is the newest",
+            })),
             Ok(reply) => match reply.json::<RawCommit>() {
                 Ok(raw) if is_commit(&raw.commit_oid) => Outcome::Done(raw),
                 Ok(_) => Outcome::Doubtful(Failure::soon(HubError::Protocol {

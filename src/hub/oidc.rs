@@ -7,13 +7,14 @@
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::address::form;
+use super::address::{form, shown};
 use super::client::{Call, Client, Subject};
 use super::error::HubError;
 use super::remote::BRANCH;
 use super::snapshot::Session;
 use super::{DEFAULT_ENDPOINT, HubOptions};
 use crate::base::cancel::Cancel;
+use crate::base::causes::causes;
 use crate::base::repo_id::RepoId;
 use crate::base::token::Token;
 use crate::event::{Code, Event, Observer};
@@ -73,7 +74,7 @@ impl TokenSource {
             Err(error) => match &self.given {
                 None => Err(error),
                 Some(given) => {
-                    let text = format!("{error}; the token that was given is used");
+                    let text = format!("{}; the token that was given is used", causes(&error));
                     observer.event(Event::new(Code::IdentityRefused, text).about(repo.to_string()));
                     Ok(Some(given.clone()))
                 }
@@ -127,7 +128,7 @@ fn exchange(
     match session.run(ask).and_then(|reply| Ok((reply.json::<RawGrant>()?.access_token, reply.url))) {
         Ok((text, url)) => Token::new(&text).map_err(|_| {
             let why = "the token that it gives is none";
-            not_trusted(HubError::Protocol { url: url.into(), why })
+            not_trusted(HubError::Protocol { url: shown(&url), why })
         }),
         Err(error @ HubError::Unpublished { .. }) => Err(error),
         Err(error) => Err(not_trusted(error)),

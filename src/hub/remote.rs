@@ -6,10 +6,11 @@ use super::HubOptions;
 use super::address::shown;
 use super::api::{self, Pinned};
 use super::client::{Call, Client, Subject};
-use super::error::HubError;
+use super::error::{Access, HubError};
 use super::retry::{Failure, Tries};
 use super::select::RemoteFile;
 use super::snapshot::Session;
+use super::wire;
 use crate::base::cancel::Cancel;
 use crate::base::repo_id::RepoId;
 use crate::event::{Code, Event, Observer};
@@ -124,7 +125,11 @@ pub(super) async fn found(client: &Client<'_>, repo: &RepoId, private: bool) -> 
     loop {
         let reply = match client.ask_once(subject, Call::post_json(url.clone(), &body).also(&[409])).await {
             Ok(reply) => reply,
-            // The namespace is unknown: no repository is meant by this 404.
+            // It is the account that is missing; of course the repository is.
+            Err(failure) if matches!(*failure.error, HubError::RepoNotFound { .. }) => {
+                let message = format!("there is no account `{}`", repo.owner());
+                return Err(HubError::Forbidden { repo: repo.clone(), message, access: Access::Write });
+            }
             Err(failure) => {
                 client.wait(subject, &mut tries, failure).await?;
                 continue;
@@ -137,11 +142,11 @@ pub(super) async fn found(client: &Client<'_>, repo: &RepoId, private: bool) -> 
             return Ok(());
         }
         // Two creations at once for one owner: the Hub answers 409 to one of them, which repository ever it is.
-        let said = String::from_utf8_lossy(&reply.body).into_owned();
-        if !said.contains("conflicting operation") {
+        if !String::from_utf8_lossy(&reply.body).contains("conflicting operation") {
             return Ok(());
         }
-        let error = HubError::Status { url: shown(&reply.url), status: 409, message: said, request: None };
+        let message = wire::message(&reply.body).unwrap_or_default();
+        let error = HubError::Status { url: shown(&reply.url), status: 409, message, request: None };
         client.wait(subject, &mut tries, Failure::soon(error)).await?;
     }
 }

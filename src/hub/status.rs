@@ -12,9 +12,6 @@ use super::error::{Access, HubError};
 use super::retry::{Again, Failure};
 use super::wire;
 
-/// Longest message of a server that is repeated, in characters.
-const MESSAGE: usize = 300;
-
 /// What the Hub says of a token that it does not know, or no more.
 const INVALID: &str = "Invalid credentials";
 
@@ -24,7 +21,7 @@ pub(super) struct Refusal<'a> {
     pub(super) url: &'a Url,
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
-    /// What the body says, where the headers say nothing.
+    /// What the body says, in short, where the headers say nothing.
     pub(super) said: Option<String>,
     /// Whether it is the endpoint's origin that answered.
     pub(super) at_hub: bool,
@@ -37,9 +34,9 @@ impl Refusal<'_> {
     pub(super) fn classify(self) -> Failure {
         let Refusal { subject, url, status, headers, at_hub, signed_in, access, endpoint, .. } = self;
         let repo = subject.repo.clone();
-        let text = wire::text(headers, "x-error-message").map(str::to_owned).or(self.said);
-        let message: String = text.unwrap_or_default().chars().take(MESSAGE).collect();
-        let request = wire::text(headers, "x-request-id").map(|id| id.chars().take(MESSAGE).collect());
+        let message = wire::text(headers, "x-error-message").map(wire::shortened).or(self.said);
+        let message = message.unwrap_or_default();
+        let request = wire::text(headers, "x-request-id").map(wire::shortened);
         let plain = |message| HubError::Status { url: shown(url), status: status.as_u16(), message, request };
         match (status.as_u16(), wire::text(headers, "x-error-code").unwrap_or_default()) {
             (429, _) => {

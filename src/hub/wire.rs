@@ -68,15 +68,24 @@ pub(super) fn strong_etag(headers: &HeaderMap) -> Option<String> {
     (tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"')).then(|| tag.to_owned())
 }
 
+/// Longest message of a server that is repeated, in characters.
+const MESSAGE: usize = 300;
+
 /// What the body of a refusal says: `{"error": …}`, and `{"errors": [{"message": …}]}` as card checks have it.
 pub(super) fn message(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let error = &body["error"];
     let text = error.as_str().or_else(|| error["message"].as_str()).or_else(|| body["message"].as_str());
-    text.map(str::to_owned).or_else(|| {
+    let text = text.map(str::to_owned).or_else(|| {
         let list = messages(&body["errors"]);
         (!list.is_empty()).then(|| list.join("; "))
-    })
+    });
+    text.map(|text| shortened(&text))
+}
+
+/// As much of a server's text as is repeated.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(MESSAGE).collect()
 }
 
 /// The messages of a list of `{"message": …}`.

@@ -25,6 +25,7 @@ use super::prepared::{Planned, Prepared, Setting};
 use super::source::identify_all;
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
+use crate::base::causes::causes;
 use crate::base::{hash, space, units};
 use crate::checkpoint::{CheckpointError, RemoteWeights, Weights};
 use crate::event::{Code, Event, Observer};
@@ -262,7 +263,7 @@ impl<'a> Job<'a> {
         if last || !may_pass || self.cancel.is_cancelled() {
             return Err(error);
         }
-        let text = format!("the streams are made again from their beginning: {}", chain(&error));
+        let text = format!("the streams are made again from their beginning: {}", causes(&error));
         self.observer.event(Event::new(Code::StreamRestarted, text).about(&*self.prepared.model.name));
         Ok(())
     }
@@ -326,11 +327,6 @@ fn of_stream(error: PassError) -> JobError {
 fn is_of_reading(error: &JobError) -> bool {
     let JobError::Write(WriteError::Pass(PassError::Read { source, .. })) = error else { return false };
     matches!(source, CheckpointError::Remote { .. })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The files of an output, one after the other, each a stream, hashed on the way.

@@ -330,6 +330,7 @@ fn a_hub_that_stays_broken_keeps_the_old_commit() {
         (On::Commit, Fault::Status(429, vec![])),
         (On::Commit, Fault::Status(400, vec![])),
         (On::Commit, Fault::Status(403, vec![])),
+        (On::Commit, Fault::Status(412, vec![])),
         (On::Preupload, Fault::Status(500, vec![])),
         (On::Preupload, Fault::Lost),
         (On::ValidateYaml, Fault::Status(500, vec![])),

@@ -91,7 +91,7 @@ impl<'a> Fetch<'a> {
         let answers = next.map(|Direct { file, range, reply }| async move {
             self.ranges.lock().hold(range.end - range.start);
             let bytes = self.bytes(file, &range).await?;
-            self.ranges.lock().held -= range.end - range.start;
+            self.ranges.let_go(range.end - range.start);
             // Who asked may have given up.
             let _ = reply.send(bytes);
             Ok(())

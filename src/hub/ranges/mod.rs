@@ -190,6 +190,12 @@ impl Ranges {
         self.freed();
     }
 
+    /// Bytes that were held besides the spans are somebody else's now.
+    fn let_go(&self, bytes: u64) {
+        self.lock().held -= bytes;
+        self.freed();
+    }
+
     /// There may be room for another span, or else somebody to learn that there is none.
     fn freed(&self) {
         self.room.notify_one();

@@ -41,10 +41,11 @@ pub use self::stream::UploadStream;
 use self::wait::{Ended, watched};
 use self::xet::{Round, Xet};
 use super::HubOptions;
-use super::client::{Client, chain};
+use super::client::Client;
 use super::error::HubError;
 use super::rights::Destination;
 use crate::base::cancel::Cancel;
+use crate::base::causes::causes;
 use crate::base::repo_id::RepoId;
 use crate::base::units;
 use crate::event::{Code, Event, Observer, Progress};
@@ -323,7 +324,7 @@ impl<'a> Uploader<'a> {
         if !error.may_pass() || state.streams > 0 || state.failures >= ROUNDS {
             return Err(error);
         }
-        failed.give_up(chain(&error));
+        failed.give_up(causes(&error));
         drop(state);
         self.retried(&error);
         self.round().map(drop)
@@ -406,7 +407,7 @@ impl<'a> Uploader<'a> {
     }
 
     fn retried(&self, error: &HubError) {
-        self.event(Event::new(Code::UploadRetried, format!("uploading again: {}", chain(error))));
+        self.event(Event::new(Code::UploadRetried, format!("uploading again: {}", causes(error))));
     }
 
     fn event(&self, event: Event) {
@@ -437,7 +438,7 @@ impl<'a> Uploader<'a> {
             return self.broken(why);
         }
         let error = self.xet_error(path, error);
-        round.give_up(chain(&error));
+        round.give_up(causes(&error));
         error
     }
 

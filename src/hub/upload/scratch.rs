@@ -106,7 +106,8 @@ fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let ours = name.to_str().is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(LOCK_SUFFIX));
-        if !ours {
+        // The folder is everybody's: to open what is no file, such as a pipe, could wait for ever.
+        if !ours || !entry.file_type().is_ok_and(|ty| ty.is_file()) {
             continue;
         }
         let path = entry.path();
