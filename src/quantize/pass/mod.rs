@@ -230,6 +230,7 @@ pub fn pass(
     };
     let reports = std::thread::scope(|scope| {
         let run = || {
+            let _watch = Watch(&shared);
             let mut worker = Worker::new(weights, blueprint, imatrix, options);
             while let Some(i) = shared.claim(cancel) {
                 let slab = &slabs[i];
@@ -250,12 +251,8 @@ pub fn pass(
         };
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
         let mut reports = vec![run()];
-        for thread in others {
-            match thread.join() {
-                Ok(report) => reports.push(report),
-                Err(_) => shared.fail(PassError::Panicked),
-            }
-        }
+        // One that panicked has said so.
+        reports.extend(others.into_iter().filter_map(|thread| thread.join().ok()));
         reports
     });
     if let Some(error) = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -364,6 +361,17 @@ impl Shared<'_> {
         lock(&self.failure).get_or_insert(error);
         self.stop.store(true, Ordering::Relaxed);
         self.wake();
+    }
+}
+
+/// Ends the pass when its thread panics: the others would wait for its slab without end.
+struct Watch<'a, 'o>(&'a Shared<'o>);
+
+impl Drop for Watch<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(PassError::Panicked);
+        }
     }
 }
 

@@ -324,6 +324,38 @@ fn a_failing_sink_stops_the_pass_and_is_named() {
 }
 
 #[test]
+fn a_thread_that_panics_ends_the_pass() {
+    /// Every thread but this one panics, and this one first waits for that.
+    struct Panicking {
+        memory: Memory,
+        here: std::thread::ThreadId,
+        both: std::sync::Barrier,
+        met: AtomicBool,
+    }
+    impl Weights for Panicking {
+        fn read(&self, shard: usize, offset: u64, buf: &mut [u8]) -> Result<(), CheckpointError> {
+            let here = std::thread::current().id() == self.here;
+            if !here || !self.met.swap(true, Ordering::Relaxed) {
+                self.both.wait();
+            }
+            assert!(here, "a panic that is wanted");
+            self.memory.read(shard, offset, buf)
+        }
+    }
+    let (_, memory, blueprint) = example();
+    let here = std::thread::current().id();
+    let weights = Panicking { memory, here, both: std::sync::Barrier::new(2), met: AtomicBool::new(false) };
+    let header = header(&blueprint, |t| t.ty);
+    let recipes: Vec<usize> = (0..blueprint.tensors.len()).collect();
+    let mut sink = Vec::new();
+    let outputs = vec![Output { name: "x", header: &header, recipes: &recipes, parts: &[], sink: &mut sink }];
+    // Many more slabs than may be under way.
+    let options = PassOptions { threads: 2, slab_values: 64, ..PassOptions::default() };
+    let ended = pass(&weights, &blueprint, outputs, None, &options, &Cancel::new(), &());
+    assert!(matches!(ended, Err(PassError::Panicked)), "{ended:?}");
+}
+
+#[test]
 fn a_cancelled_pass_says_so() {
     let (_, memory, blueprint) = example();
     let header = header(&blueprint, |t| t.ty);
