@@ -13,7 +13,7 @@ use crate::base::units;
 use crate::config::{self, Around, Layer, Model, Publish, RepoId, Source};
 use crate::event::{Code, Event};
 use crate::plan;
-use crate::quantize::options::parse_type;
+use crate::quantize::TensorType;
 
 /// Runs `run`.
 ///
@@ -68,8 +68,7 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
     };
     let mut above = methods_layer(&args.work.methods)?;
     above.prefix.clone_from(&args.prefix);
-    above.quantize = recipe_layer(&args.recipe)?;
-    above.tensor_types = tensor_types(&args.recipe)?;
+    (above.quantize, above.tensor_types) = recipe_layer(&args.recipe)?;
     above.imatrix = args.recipe.imatrix.as_ref().map(|path| {
         let given = path.display().to_string();
         config::Imatrix::File { path: path.clone(), given }
@@ -126,22 +125,26 @@ fn publish_layer(args: &PublishArgs) -> Result<Publish, Failure> {
     })
 }
 
-fn recipe_layer(args: &RecipeArgs) -> Result<config::Quantize, Failure> {
+/// What the recipe's options say: how tensors are quantized, and the types of tensors by name.
+fn recipe_layer(args: &RecipeArgs) -> Result<(config::Quantize, Option<Vec<config::TensorType>>), Failure> {
     let options = super::quantize::options(args)?;
-    let kv = options.override_kv.iter().map(|o| (o.key.clone(), kv_value(&o.value))).collect::<Vec<_>>();
-    Ok(config::Quantize {
-        pure: args.pure.then_some(true),
-        leave_output_tensor: args.leave_output_tensor.then_some(true),
-        output_tensor_type: args.output_tensor_type.as_deref().map(parse_type).transpose()?,
-        token_embedding_type: args.token_embedding_type.as_deref().map(parse_type).transpose()?,
+    let rule = |t: TensorType| config::TensorType { pattern: t.pattern().to_owned(), ty: t.ty };
+    let types: Vec<_> = options.tensor_types.into_iter().map(rule).collect();
+    let kv: Vec<_> = options.override_kv.into_iter().map(|o| (o.key, o.value)).collect();
+    let quantize = config::Quantize {
+        pure: options.pure.then_some(true),
+        leave_output_tensor: options.leave_output_tensor.then_some(true),
+        output_tensor_type: options.output_tensor_type,
+        token_embedding_type: options.token_embedding_type,
         // Its rules are among the tensor types already.
         tensor_type_file: None,
-        allow_requantize: args.allow_requantize.then_some(true),
+        allow_requantize: options.allow_requantize.then_some(true),
         include_weights: some(&args.include_weights),
         exclude_weights: some(&args.exclude_weights),
         prune_layers: (!options.prune_layers.is_empty()).then_some(options.prune_layers),
         override_kv: (!kv.is_empty()).then_some(kv),
-    })
+    };
+    Ok((quantize, (!types.is_empty()).then_some(types)))
 }
 
 /// The limit of `--split-max-size` or `--split-max-tensors`.
@@ -157,23 +160,4 @@ pub(super) fn split_limit(args: &SplitArgs) -> Result<Option<config::Split>, Fai
         Ok(bytes) => Ok(Some(config::Split::Size(bytes))),
         Err(e) => Err(Failure::usage(format!("--split-max-size {text}: {e}"))),
     }
-}
-
-fn kv_value(value: &crate::quantize::OverrideValue) -> config::KvValue {
-    use crate::quantize::OverrideValue as O;
-    match value {
-        O::Int(v) => config::KvValue::Integer(*v),
-        O::Float(v) => config::KvValue::Float(*v),
-        O::Bool(v) => config::KvValue::Bool(*v),
-        O::Str(v) => config::KvValue::Text(v.clone()),
-    }
-}
-
-fn tensor_types(args: &RecipeArgs) -> Result<Option<Vec<config::TensorType>>, Failure> {
-    let types: Vec<_> = super::quantize::options(args)?
-        .tensor_types
-        .iter()
-        .map(|t| config::TensorType { pattern: t.pattern().to_owned(), ty: t.ty })
-        .collect();
-    Ok((!types.is_empty()).then_some(types))
 }

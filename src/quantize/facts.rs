@@ -3,10 +3,11 @@
 //! In: a file's metadata and the overrides. Out: [`Facts`], or the key that is missing or wrong. Source:
 //! `llama_model_base::load_hparams` in `src/llama-model.cpp`, `load_arch_hparams` of the families in `src/models/`.
 
+use crate::config::KvValue;
 use crate::gguf::{Array, Metadata, Value};
 
 use super::layout::LayoutError;
-use super::options::{Override, OverrideValue};
+use super::options::Override;
 
 /// Architectures whose models of this many layers the reference takes for its type `70B`.
 /// (Llama's, only where query heads share key heads and there are not eight experts.)
@@ -77,7 +78,7 @@ impl Reader<'_> {
     /// A scalar. The first override of the key wins, whether or not the file has it, if it is an integer.
     fn number(&self, name: &str) -> Result<Option<u64>, LayoutError> {
         let key = self.key(name);
-        if let Some(Override { value: OverrideValue::Int(v), .. }) =
+        if let Some(Override { value: KvValue::Integer(v), .. }) =
             self.overrides.iter().find(|o| o.key == key)
         {
             return Ok(Some(u64::from(*v as u32)));

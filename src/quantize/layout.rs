@@ -233,7 +233,7 @@ fn metadata(
         metadata.remove(key);
     }
     for item in &options.override_kv {
-        metadata.set_last(item.key.as_str(), item.value.to_metadata());
+        metadata.set_last(item.key.as_str(), item.to_metadata());
     }
     for (key, value) in options.imatrix.iter().flat_map(ImatrixOrigin::to_metadata) {
         metadata.set_last(key, value);

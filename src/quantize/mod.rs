@@ -14,4 +14,4 @@ pub mod split;
 pub use imatrix::{Coverage, Imatrix, ImatrixError};
 pub use layout::{Fallback, Layout, LayoutError, layout};
 pub use method::{Importance, Method, UnknownMethod};
-pub use options::{ImatrixOrigin, OptionError, Options, Override, OverrideValue, TensorType};
+pub use options::{ImatrixOrigin, OptionError, Options, Override, TensorType};

@@ -9,6 +9,7 @@ use std::fmt;
 use regex::bytes::{Regex, RegexBuilder};
 use thiserror::Error;
 
+use crate::config::KvValue;
 use crate::gguf::{GgmlType, Value};
 
 /// Longest string, in bytes, that the reference puts into the metadata by an override.
@@ -196,20 +197,23 @@ pub struct Override {
     /// The key.
     pub key: String,
     /// The value, by the reference's four kinds.
-    pub value: OverrideValue,
-}
-
-/// The kinds of value that an override may have.
-#[allow(missing_docs, reason = "the variants are the reference's kinds")]
-#[derive(Clone, Debug, PartialEq)]
-pub enum OverrideValue {
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-    Str(String),
+    pub value: KvValue,
 }
 
 impl Override {
+    /// A key and its value.
+    ///
+    /// # Errors
+    /// The key, or a text, is beyond 127 bytes.
+    pub fn new(key: &str, value: KvValue) -> Result<Self, OptionError> {
+        let key = key.to_owned();
+        let text = if let KvValue::Text(text) = &value { text.len() } else { 0 };
+        if key.len().max(text) > MAX_TEXT {
+            return Err(OptionError::OverrideLength { key });
+        }
+        Ok(Self { key, value })
+    }
+
     /// Reads `key=int:5`, `key=float:0.5`, `key=bool:true` or `key=str:text`.
     ///
     /// Stricter than the reference, which takes `int:abc` for 0.
@@ -223,28 +227,36 @@ impl Override {
             return Err(OptionError::OverrideType { key });
         };
         let bad = |ty| OptionError::OverrideValue { key: key.clone(), value: value.to_owned(), ty };
-        let parsed = match ty {
-            "int" => OverrideValue::Int(value.trim().parse().map_err(|_| bad("integer"))?),
-            "float" => OverrideValue::Float(value.trim().parse().map_err(|_| bad("number"))?),
-            "bool" => OverrideValue::Bool(value.parse().map_err(|_| bad("boolean (`true` or `false`)"))?),
-            "str" => OverrideValue::Str(value.to_owned()),
+        let value = match ty {
+            "int" => KvValue::Integer(value.trim().parse().map_err(|_| bad("integer"))?),
+            "float" => KvValue::Float(value.trim().parse().map_err(|_| bad("number"))?),
+            "bool" => KvValue::Bool(value.parse().map_err(|_| bad("boolean (`true` or `false`)"))?),
+            "str" => KvValue::Text(value.to_owned()),
             _ => return Err(OptionError::OverrideType { key }),
         };
-        if key.len() > MAX_TEXT || (ty == "str" && value.len() > MAX_TEXT) {
-            return Err(OptionError::OverrideLength { key });
+        Self::new(&key, value)
+    }
+
+    /// The value as the reference writes it: integers as the u32 of their magnitude, floats as f32.
+    pub fn to_metadata(&self) -> Value {
+        match &self.value {
+            KvValue::Integer(v) => Value::U32(v.unsigned_abs() as u32),
+            KvValue::Float(v) => Value::F32(*v as f32),
+            KvValue::Bool(v) => Value::Bool(*v),
+            KvValue::Text(v) => Value::String(v.clone()),
         }
-        Ok(Self { key, value: parsed })
     }
 }
 
-impl OverrideValue {
-    /// The value as the reference writes it: integers as the u32 of their magnitude, floats as f32.
-    pub fn to_metadata(&self) -> Value {
-        match self {
-            OverrideValue::Int(v) => Value::U32(v.unsigned_abs() as u32),
-            OverrideValue::Float(v) => Value::F32(*v as f32),
-            OverrideValue::Bool(v) => Value::Bool(*v),
-            OverrideValue::Str(v) => Value::String(v.clone()),
+/// As [`Override::parse`] reads it.
+impl fmt::Display for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        match &self.value {
+            KvValue::Integer(v) => write!(f, "{key}=int:{v}"),
+            KvValue::Float(v) => write!(f, "{key}=float:{v}"),
+            KvValue::Bool(v) => write!(f, "{key}=bool:{v}"),
+            KvValue::Text(v) => write!(f, "{key}=str:{v}"),
         }
     }
 }
@@ -325,7 +337,11 @@ mod tests {
 
     #[test]
     fn overrides_become_the_references_types() {
-        let value = |text| Override::parse(text).expect("valid").value.to_metadata();
+        let value = |text| {
+            let parsed = Override::parse(text).expect("valid");
+            assert_eq!(parsed.to_string(), text);
+            parsed.to_metadata()
+        };
         assert_eq!(value("k=int:-5"), Value::U32(5));
         assert_eq!(value("k=float:0.1"), Value::F32(0.1));
         assert_eq!(value("k=bool:false"), Value::Bool(false));

@@ -62,20 +62,9 @@ pub(super) fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Option
             std::fs::read_to_string(path).map_err(|source| JobError::Io { path: path.clone(), source })?;
         tensor_types.extend(TensorType::parse_list(&text)?);
     }
-    let override_kv = q
-        .override_kv
-        .iter()
-        .flatten()
-        .map(|(key, value)| {
-            let value = match value {
-                config::KvValue::Integer(v) => format!("int:{v}"),
-                config::KvValue::Float(v) => format!("float:{v}"),
-                config::KvValue::Bool(v) => format!("bool:{v}"),
-                config::KvValue::Text(v) => format!("str:{v}"),
-            };
-            Override::parse(&format!("{key}={value}"))
-        })
-        .collect::<Result<_, _>>()?;
+    let overrides = q.override_kv.iter().flatten();
+    let override_kv =
+        overrides.map(|(key, value)| Override::new(key, value.clone())).collect::<Result<_, _>>()?;
     Ok(Options {
         pure: q.pure.unwrap_or(false),
         leave_output_tensor: q.leave_output_tensor.unwrap_or(false),
@@ -126,7 +115,7 @@ pub(super) fn recipe(
         leave_output_tensor: options.leave_output_tensor,
         allow_requantize: options.allow_requantize,
         prune_layers: options.prune_layers.clone(),
-        override_kv: options.override_kv.iter().map(|o| format!("{}={:?}", o.key, o.value)).collect(),
+        override_kv: options.override_kv.iter().map(ToString::to_string).collect(),
         split_max_size: match model.split {
             Some(config::Split::Size(bytes)) => Some(bytes),
             _ => None,

@@ -353,6 +353,8 @@ fn options_mean_the_same_wherever_they_stand() {
         sandbox.run(&format!("process tiny --methods Q4_0 --skip-upload {flags} {flag}")).code(0);
         let step = sandbox.read("step.gguf");
         assert!(step == sandbox.read("output/tiny-q4_0/tiny-q4_0.gguf"), "process {flag}");
+        let log = String::from_utf8(sandbox.read("output/tiny-q4_0/MODEL_LOG.md")).unwrap();
+        assert!(log.contains("--override-kv general.name=str:Other"), "{log}");
         let yaml = format!(
             "version: 1\nmodels: [{{ source: ./tiny, methods: [Q4_0], {keys}, quantize: {{ {quantize}{key} }} }}]\n"
         );
