@@ -9,6 +9,9 @@ use crate::base::front_matter::Node;
 use crate::base::units;
 use crate::quantize::Method;
 
+/// Name of the card's file.
+pub const FILE_NAME: &str = "README.md";
+
 /// The notice that stands in every card, unless `card.description` names another file.
 pub const DEFAULT_DESCRIPTION: &str = include_str!("../../default_description.md");
 

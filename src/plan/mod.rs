@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::card::metadata::{FilePart, MetadataError, Output, QuantizationMetadata, Stale, Wanted};
+use crate::card::metadata::{MetadataError, QuantizationMetadata, Stale, Wanted};
 use crate::config::Model;
 use crate::hub::RemoteFile;
 
@@ -85,22 +85,11 @@ pub fn published(
         Some(Ok(metadata)) => metadata,
     };
     match metadata.up_to_date(wanted) {
-        Ok(output) if is_whole(output, files) => Ok(()),
+        Ok(output) if output.is_in(files) => Ok(()),
         Ok(_) => Err(Why::Damaged),
         Err(Stale::NotListed(_)) => Err(Why::New),
         Err(stale) => Err(Why::Stale(stale)),
     }
-}
-
-/// Whether the files of a commit have all of an output's files, with the bytes that the metadata states.
-fn is_whole(output: &Output, files: &[RemoteFile]) -> bool {
-    let parts = output.files();
-    !parts.is_empty() && parts.iter().all(|part| has(files, part))
-}
-
-fn has(files: &[RemoteFile], part: &FilePart) -> bool {
-    let file = files.iter().find(|f| f.path == part.file);
-    file.is_some_and(|f| f.size == part.size && f.sha256.as_deref() == Some(&*part.sha256))
 }
 
 /// Nothing in a models.yaml is what `--only` names.

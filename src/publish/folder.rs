@@ -9,7 +9,7 @@ use crate::base::file_name::is_licence;
 use crate::base::front_matter;
 use crate::card::inherit::{self, Fields};
 use crate::card::metadata::{self, MetadataError, QuantizationMetadata};
-use crate::card::{DEFAULT_DESCRIPTION, notice_of};
+use crate::card::{self, DEFAULT_DESCRIPTION, notice_of};
 use crate::hub::{Content, PublishFile};
 
 /// Longest licence file that comes along.
@@ -153,7 +153,7 @@ pub fn read_folder(folder: &Path) -> Result<Outputs, FolderError> {
     if models.len() > 1 {
         return Err(FolderError::Several { folder: folder.to_owned(), models });
     }
-    let path = first.join("README.md");
+    let path = first.join(card::FILE_NAME);
     let text = fs::read(&path).map_err(error(&path))?;
     // A card that somebody spoilt says nothing.
     let card = front_matter::parse(&text).unwrap_or(front_matter::Node::Map(Vec::new()));

@@ -1,6 +1,6 @@
 //! The metadata of several runs as that of one repository.
 
-use super::there::{There, has, is_whole};
+use super::there::There;
 use crate::card::metadata::{Output, QuantizationMetadata};
 
 /// What a repository will have.
@@ -33,12 +33,12 @@ pub fn merge(
         let unlisted = listed.is_some_and(|listed| !listed.iter().any(|l| same(l, method)));
         if replaced || unlisted {
             // A file that is another one now was put there by somebody else.
-            let ours = output.files().into_iter().filter(|file| has(&there.state.files, file));
+            let ours = output.files().into_iter().filter(|file| file.is_in(&there.state.files));
             delete.extend(ours.map(|file| file.file));
             if unlisted && !replaced {
                 gone.push(method.clone());
             }
-        } else if is_whole(output, &there.state.files) {
+        } else if output.is_in(&there.state.files) {
             kept.push((metadata, output));
         }
     }

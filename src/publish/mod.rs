@@ -15,7 +15,7 @@ mod there;
 pub use folder::{FolderError, Outputs, files_of, licences_of, read_folder};
 pub use merge::{Merged, merge};
 pub use order::{Licence, Order, Output, Texts};
-pub use there::{ReadError, There, has, read};
+pub use there::{ReadError, There, read};
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,11 @@
 //! From outputs to what one commit does to a repository.
 
 use super::merge::{Merged, merge};
-use super::there::{There, has};
+use super::there::There;
 use crate::base::hash;
 use crate::card::metadata::{self, QuantizationMetadata};
-use crate::card::{Card, Fields, log};
+use crate::card::{self, Card, Fields, log};
 use crate::hub::{Content, Destination, Publication, PublishFile, RemoteFile, Transport};
-
-/// The card's file.
-const CARD: &str = "README.md";
 
 /// An output that is ready: its metadata, which lists it alone, and its files.
 #[derive(Clone, Debug)]
@@ -66,7 +63,7 @@ impl Order<'_> {
         for output in self.outputs {
             let parts = output.metadata.outputs.iter().flat_map(metadata::Output::files);
             for (part, file) in parts.zip(&output.files) {
-                if !has(tree, &part) {
+                if !part.is_in(tree) {
                     files.push(file.clone());
                 }
             }
@@ -91,7 +88,7 @@ impl Order<'_> {
             parent: there.map(|t| t.state.head.clone()),
             summary: self.summary(&merged, there),
             description: format!("From {from}, by {} {}.", program.name, program.version),
-            card: files.iter().find(|f| f.path == CARD).map(|f| f.path.clone()),
+            card: files.iter().find(|f| f.path == card::FILE_NAME).map(|f| f.path.clone()),
             tags: tags.map(|o| (o.recipe.method.clone(), o.file.clone())).collect(),
             files,
             delete,
@@ -115,7 +112,7 @@ impl Order<'_> {
             metadata,
         };
         let mut texts = vec![
-            (CARD.to_owned(), card.render().into_bytes()),
+            (card::FILE_NAME.to_owned(), card.render().into_bytes()),
             (log::FILE_NAME.to_owned(), log::render(title, metadata).into_bytes()),
             (metadata::FILE_NAME.to_owned(), metadata.to_json().into_bytes()),
         ];

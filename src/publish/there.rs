@@ -3,7 +3,7 @@
 use crate::base::cancel::Cancel;
 use crate::base::hash;
 use crate::base::repo_id::RepoId;
-use crate::card::metadata::{self, FilePart, MetadataError, Output, QuantizationMetadata};
+use crate::card::metadata::{self, MetadataError, Output, QuantizationMetadata};
 use crate::event::Observer;
 use crate::hub::{self, HubError, HubOptions, RemoteFile, RepoState};
 
@@ -16,18 +16,6 @@ pub struct There {
     pub metadata: Option<QuantizationMetadata>,
     /// Why there is none that can be read.
     pub unreadable: Option<String>,
-}
-
-/// Whether the files of a commit have this one, with these bytes.
-pub fn has(files: &[RemoteFile], file: &FilePart) -> bool {
-    let same = |f: &&RemoteFile| f.size == file.size && f.sha256.as_deref() == Some(&*file.sha256);
-    files.iter().find(|f| f.path == file.file).filter(same).is_some()
-}
-
-/// Whether the files of a commit have all of an output's.
-pub(super) fn is_whole(output: &Output, files: &[RemoteFile]) -> bool {
-    let parts = output.files();
-    !parts.is_empty() && parts.iter().all(|part| has(files, part))
 }
 
 /// Longest metadata that is read.

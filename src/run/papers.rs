@@ -13,7 +13,7 @@ use crate::card::metadata::{
     self, FORMAT_VERSION, FilePart, ImatrixCoverage, Output, Program, Quality, QuantizationMetadata, Run,
     TensorQuality,
 };
-use crate::card::{Card, DEFAULT_DESCRIPTION, log};
+use crate::card::{self, Card, DEFAULT_DESCRIPTION, log};
 use crate::checkpoint::Checkpoint;
 use crate::config::Model;
 use crate::event::{Code, Event, Observer};
@@ -21,9 +21,6 @@ use crate::gguf::GgmlType;
 use crate::publish::{self, Licence, Texts};
 use crate::quantize::Coverage;
 use crate::quantize::pass::{Loss, PassReport};
-
-/// The card's file.
-const CARD: &str = "README.md";
 
 /// What the cards of a job have in common.
 #[derive(Debug)]
@@ -55,7 +52,7 @@ impl Papers {
             None => DEFAULT_DESCRIPTION.to_owned(),
         };
         let mut notices = Vec::new();
-        let card = match checkpoint.small_file(CARD)? {
+        let card = match checkpoint.small_file(card::FILE_NAME)? {
             None => None,
             Some(text) => match front_matter::parse(&text) {
                 Ok(node) => Some(node),
@@ -121,7 +118,7 @@ impl Papers {
         };
         let licences = self.licences.iter().map(|l| (&*l.name, l.bytes.clone()));
         let texts = [
-            (CARD, card.render().into_bytes()),
+            (card::FILE_NAME, card.render().into_bytes()),
             (log::FILE_NAME, log::render(&planned.stem, &metadata).into_bytes()),
             (metadata::FILE_NAME, metadata.to_json().into_bytes()),
         ];

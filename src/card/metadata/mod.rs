@@ -20,6 +20,8 @@ pub use run::{Machine, Made, Origin, Program, Run, Step};
 pub use source::{Source, SourceFile};
 pub use stale::{Stale, Wanted};
 
+use crate::hub::RemoteFile;
+
 /// The version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 /// The file's name.
@@ -37,7 +39,7 @@ pub struct QuantizationMetadata {
     pub reference: String,
     /// What was quantized.
     pub source: Source,
-    /// The files that were made, in the order in which they were asked for.
+    /// What was made: one output beside its file; in a repository all of them, the smallest first.
     pub outputs: Vec<Output>,
     /// When, where and how long.
     pub run: Run,
@@ -89,6 +91,12 @@ impl Output {
             _ => self.parts.clone(),
         }
     }
+
+    /// Whether the files of a commit have all of its files.
+    pub fn is_in(&self, commit: &[RemoteFile]) -> bool {
+        let files = self.files();
+        !files.is_empty() && files.iter().all(|file| file.is_in(commit))
+    }
 }
 
 /// One file of an output that is split.
@@ -100,6 +108,14 @@ pub struct FilePart {
     pub size: u64,
     /// SHA-256 in hex.
     pub sha256: String,
+}
+
+impl FilePart {
+    /// Whether the files of a commit have this one, with these bytes.
+    pub fn is_in(&self, commit: &[RemoteFile]) -> bool {
+        let file = commit.iter().find(|f| f.path == self.file);
+        file.is_some_and(|f| f.size == self.size && f.sha256.as_ref() == Some(&self.sha256))
+    }
 }
 
 /// The error of the weights, measured against the base that they were quantized from. With an importance matrix, the
