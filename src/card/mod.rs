@@ -14,7 +14,7 @@ mod yaml;
 
 pub use inherit::{Fields, License};
 pub use metadata::QuantizationMetadata;
-pub use readme::{Card, DEFAULT_DESCRIPTION, FILE_NAME, notice_of};
+pub use readme::{Card, DEFAULT_DESCRIPTION, FILE_NAME, front_matter, notice_of};
 
 #[cfg(test)]
 mod tests;

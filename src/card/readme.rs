@@ -44,11 +44,51 @@ pub fn notice_of(card: &str) -> Option<&str> {
 /// Where the list of files begins.
 const FILES: &str = "\n## Files\n\n| File | Method |";
 
+/// The beginning of a card, which says what the Hub shows beside it: all of a card that is known before anything is made.
+pub fn front_matter(fields: &Fields, quantized_by: Option<&str>, licences: &[String]) -> String {
+    let list = |items: &[String]| Node::List(items.iter().map(Node::text).collect());
+    let one_or_list = |items: &[String]| match items {
+        [one] => Node::text(one),
+        _ => list(items),
+    };
+    let some = |text: &Option<String>| text.as_deref().map(Node::text);
+    let license = fields.license.as_ref();
+    let link = license.and_then(|l| {
+        // An identifier says where its text is; `other` does not.
+        let beside = || licences.first().filter(|_| l.id == "other");
+        l.link.as_ref().or_else(beside).map(Node::text)
+    });
+    let base = fields.base_model.as_deref();
+    let pairs = [
+        ("base_model", base.map(one_or_list)),
+        ("base_model_relation", base.map(|_| Node::text("quantized"))),
+        ("license", license.map(|l| Node::text(&l.id))),
+        ("license_name", license.and_then(|l| some(&l.name))),
+        ("license_link", link),
+        ("language", fields.language.as_deref().map(list)),
+        ("pipeline_tag", some(&fields.pipeline_tag)),
+        ("library_name", some(&fields.library_name)),
+        ("tags", fields.tags.as_deref().map(list)),
+        ("datasets", fields.datasets.as_deref().map(list)),
+        ("quantized_by", quantized_by.map(Node::text)),
+    ];
+    let mut out = String::from("---\n");
+    for (key, node) in &pairs {
+        if let Some(node) = node {
+            yaml::pair(&mut out, 0, key, node);
+        }
+    }
+    for (key, node) in fields.gate.iter().flatten() {
+        yaml::pair(&mut out, 0, key, node);
+    }
+    out.push_str("---\n");
+    out
+}
+
 impl Card<'_> {
     /// The text of the card.
     pub fn render(&self) -> String {
-        let mut out = String::new();
-        self.front_matter(&mut out);
+        let mut out = front_matter(self.fields, self.quantized_by, self.licences);
         let mut sections = vec![self.head(), self.files(), self.usage(), self.license(), self.provenance()];
         sections.retain(|section| !section.is_empty());
         out.push('\n');
@@ -72,46 +112,6 @@ impl Card<'_> {
 
     fn repo(&self) -> Option<String> {
         self.repo.and_then(repo_id)
-    }
-
-    fn front_matter(&self, out: &mut String) {
-        let f = self.fields;
-        let list = |items: &[String]| Node::List(items.iter().map(Node::text).collect());
-        let one_or_list = |items: &[String]| match items {
-            [one] => Node::text(one),
-            _ => list(items),
-        };
-        let some = |text: &Option<String>| text.as_deref().map(Node::text);
-        let license = f.license.as_ref();
-        let link = license.and_then(|l| {
-            // An identifier says where its text is; `other` does not.
-            let beside = || self.licences.first().filter(|_| l.id == "other");
-            l.link.as_ref().or_else(beside).map(Node::text)
-        });
-        let base = f.base_model.as_deref();
-        let pairs = [
-            ("base_model", base.map(one_or_list)),
-            ("base_model_relation", base.map(|_| Node::text("quantized"))),
-            ("license", license.map(|l| Node::text(&l.id))),
-            ("license_name", license.and_then(|l| some(&l.name))),
-            ("license_link", link),
-            ("language", f.language.as_deref().map(list)),
-            ("pipeline_tag", some(&f.pipeline_tag)),
-            ("library_name", some(&f.library_name)),
-            ("tags", f.tags.as_deref().map(list)),
-            ("datasets", f.datasets.as_deref().map(list)),
-            ("quantized_by", self.quantized_by.map(Node::text)),
-        ];
-        out.push_str("---\n");
-        for (key, node) in &pairs {
-            if let Some(node) = node {
-                yaml::pair(out, 0, key, node);
-            }
-        }
-        for (key, node) in f.gate.iter().flatten() {
-            yaml::pair(out, 0, key, node);
-        }
-        out.push_str("---\n");
     }
 
     /// The source as a link, where it is on the Hub.

@@ -60,6 +60,7 @@ pub use self::account::{Account, Organisation, Role};
 pub use self::describe::{Description, RemoteShard, describe};
 pub use self::error::{Access, HubError};
 pub use self::oidc::{TokenSource, Workflow};
+pub use self::preupload::check_card;
 pub use self::publication::{Content, Publication, PublishFile};
 pub use self::publish::publish;
 pub use self::ranges::{Ended, Plan, Ranges, read_ahead};

@@ -7,14 +7,18 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::HubOptions;
 use super::address::shown;
 use super::client::{Call, Client, Subject};
 use super::error::HubError;
 use super::publication::Item;
 use super::remote::BRANCH;
 use super::rights::Destination;
+use super::snapshot::Session;
 use super::wire;
-use crate::event::{Code, Event};
+use crate::base::cancel::Cancel;
+use crate::base::repo_id::RepoId;
+use crate::event::Observer;
 
 /// Files of one request, as `huggingface_hub` groups them.
 const AT_A_TIME: usize = 256;
@@ -80,24 +84,37 @@ pub(super) async fn ways(
     Ok(ways)
 }
 
-/// Has the Hub check the card's front matter.
+/// Has the Hub check a card's front matter. The repository need not exist.
 ///
 /// # Errors
 /// [`HubError::CardRefused`] with what the Hub says of it.
-pub(super) async fn check_card(
-    client: &Client<'_>,
-    to: &Destination,
+pub fn check_card(
+    repo: &RepoId,
     path: &str,
     card: &[u8],
+    options: &HubOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
 ) -> Result<(), HubError> {
-    let repo = &to.repo;
+    let session = Session::new(repo, Some(BRANCH), options, observer, cancel).writing();
+    session.online()?;
+    session.run(async |client| remarks(client, repo, path, card).await).map(drop)
+}
+
+/// As [`check_card`], with a client; gives what the Hub remarks about a card that it takes.
+pub(super) async fn remarks(
+    client: &Client<'_>,
+    repo: &RepoId,
+    path: &str,
+    card: &[u8],
+) -> Result<Vec<String>, HubError> {
     let subject = Subject { repo, revision: BRANCH, path: None };
     let url = client.url(&["api", "validate-yaml"]);
     let body = json!({ "content": String::from_utf8_lossy(card), "repoType": "model" });
     let reply = client.ask(subject, || Call::post_json(url.clone(), &body).also(&[400, 404, 422])).await?;
     // Mirrors and other Hubs need not have it.
     if reply.status == 404 {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let said: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let mut problems = wire::messages(&said["errors"]);
@@ -107,9 +124,5 @@ pub(super) async fn check_card(
     if !problems.is_empty() {
         return Err(HubError::CardRefused { repo: repo.clone(), path: path.to_owned(), problems });
     }
-    for remark in wire::messages(&said["warnings"]) {
-        let text = format!("`{path}`: the Hub remarks: {}", remark.trim_end_matches('.'));
-        client.observer.event(Event::new(Code::CardRemarks, text).about(repo.to_string()));
-    }
-    Ok(())
+    Ok(wire::messages(&said["warnings"]))
 }

@@ -124,7 +124,10 @@ async fn prepare(
     if let Some(card) = card
         && !state.as_ref().and_then(|s| s.file(card.path)).is_some_and(|there| card.is(there))
     {
-        preupload::check_card(client, to, card.path, &card.bytes()?).await?;
+        for remark in preupload::remarks(client, &to.repo, card.path, &card.bytes()?).await? {
+            let text = format!("`{}`: the Hub remarks: {}", card.path, remark.trim_end_matches('.'));
+            client.observer.event(Event::new(Code::CardRemarks, text).about(to.repo.to_string()));
+        }
     }
     if state.is_none() {
         remote::found(client, &to.repo, to.private).await?;

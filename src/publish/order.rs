@@ -96,9 +96,19 @@ impl Order<'_> {
         })
     }
 
+    /// The front matter of the repository's card, which does not depend on the outputs.
+    pub fn front_matter(&self) -> String {
+        let names: Vec<String> = self.texts.licences.iter().map(|l| l.name.clone()).collect();
+        card::front_matter(self.texts.fields, self.quantized_by(), &names)
+    }
+
+    fn quantized_by(&self) -> Option<&str> {
+        self.texts.quantized_by.or(Some(self.to.repo.owner()))
+    }
+
     /// The texts of the repository: by name, all of them.
     fn render(&self, metadata: &QuantizationMetadata) -> Vec<(String, Vec<u8>)> {
-        let Texts { fields, description, quantized_by, licences } = self.texts;
+        let Texts { fields, description, licences, .. } = self.texts;
         let repo = &self.to.repo;
         let title = repo.name();
         let names: Vec<String> = licences.iter().map(|l| l.name.clone()).collect();
@@ -106,7 +116,7 @@ impl Order<'_> {
             title,
             repo: Some(repo.as_str()),
             fields,
-            quantized_by: quantized_by.or(Some(repo.owner())),
+            quantized_by: self.quantized_by(),
             description,
             licences: &names,
             metadata,

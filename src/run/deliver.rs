@@ -9,6 +9,7 @@ use crate::base::atomic;
 use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
 use crate::base::repo_id::RepoId;
+use crate::card;
 use crate::card::metadata::{self, QuantizationMetadata};
 use crate::event::{Code, Event, Observer};
 use crate::hub::{self, HubError, HubOptions, Receipt, TokenSource};
@@ -72,6 +73,20 @@ pub fn signed_in(
     Ok(HubOptions { token, ..hub.clone() })
 }
 
+/// Has the Hub check what the card will say to it.
+///
+/// # Errors
+/// It refuses that.
+pub(super) fn check_card(
+    order: &Order<'_>,
+    options: &HubOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), HubError> {
+    let text = order.front_matter();
+    hub::check_card(&order.to.repo, card::FILE_NAME, text.as_bytes(), options, observer, cancel)
+}
+
 /// Publishes what is ordered on top of what is there, in one commit.
 ///
 /// # Errors
@@ -85,6 +100,8 @@ pub fn publish(
     let repo = &order.to.repo;
     let mut there = publish::read(repo, options, observer, cancel)?;
     if there.is_none() && order.publication(None).is_some() {
+        // A card that is refused leaves no empty repository.
+        check_card(order, options, observer, cancel)?;
         // Before anything is worked out, so that two who create it at once see each other's commits.
         hub::create(repo, order.to.private, options, observer, cancel)?;
         there = publish::read(repo, options, observer, cancel)?;

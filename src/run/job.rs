@@ -228,16 +228,21 @@ pub fn execute(
         observer.event(Event::new(Code::JobUpToDate, text).about(&*prepared.model.name).with("hint", hint));
         report.proposed = Some(url);
     }
+    let mut signed = None;
     if let Some(place) = prepared.place.as_ref().filter(|_| prepared.publishes()) {
         let options = signed_in(&place.to.repo, &setting.tokens, &setting.hub, observer, cancel)?;
         hub::check_rights(&place.to, &options, observer, cancel)?;
+        deliver::check_card(&place.order(&prepared.papers, &[]), &options, observer, cancel)?;
+        signed = Some(options);
         if prepared.remote.as_ref().is_some_and(|r| r.gated) {
             say_gated(place, observer);
         }
     }
     let mut streamed = None;
     if prepared.to_make().next().is_some() {
-        streamed = stream::make(&mut prepared, setting, observer, cancel)?;
+        if let Some(options) = &signed {
+            streamed = stream::make(&mut prepared, setting, options, observer, cancel)?;
+        }
         report.made = match &mut streamed {
             Some(streamed) => std::mem::take(&mut streamed.made),
             None => make(&mut prepared, setting, observer, cancel)?,

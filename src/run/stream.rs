@@ -17,7 +17,6 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::JobError;
-use super::deliver::signed_in;
 use super::files::{self, Target, Work, WriteError, Written, WrittenFile};
 use super::job::{self, Clock, Made};
 use super::papers;
@@ -29,7 +28,9 @@ use crate::base::causes::causes;
 use crate::base::{hash, space, units};
 use crate::checkpoint::{CheckpointError, RemoteWeights, Weights};
 use crate::event::{Code, Event, Observer};
-use crate::hub::{self, Content, HubError, PublishFile, Transport, UploadStream, Uploaded, Uploader};
+use crate::hub::{
+    self, Content, HubError, HubOptions, PublishFile, Transport, UploadStream, Uploaded, Uploader,
+};
 use crate::publish;
 use crate::quantize::Imatrix;
 use crate::quantize::pass::{self, PassError, PassOptions, PassReport, Sink};
@@ -124,20 +125,20 @@ fn too_small(needed: u64, free: Option<u64>) -> Option<Streaming> {
 }
 
 /// Makes the outputs of a job that are not up to date, all in one pass, into the Hub's store. `None` where the job is not
-/// to be streamed, or need not be and the Hub takes no streams.
+/// to be streamed, or need not be and the Hub takes no streams. `options` may write to the repository.
 pub(super) fn make(
     prepared: &mut Prepared,
     setting: &Setting,
+    options: &HubOptions,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<Option<Streamed>, JobError> {
     let (Some(streaming), Some(place)) = (&prepared.streaming, &prepared.place) else { return Ok(None) };
     let to = place.to.clone();
-    let options = signed_in(&to.repo, &setting.tokens, &setting.hub, observer, cancel)?;
     if place.there.is_none() {
-        hub::create(&to.repo, to.private, &options, observer, cancel)?;
+        hub::create(&to.repo, to.private, options, observer, cancel)?;
     }
-    let open = || Uploader::open(&to, &options, Transport::Auto, observer, cancel);
+    let open = || Uploader::open(&to, options, Transport::Auto, observer, cancel);
     let uploader = open()?;
     if !uploader.takes_streams() {
         let path = prepared.to_make().next().map(Planned::file_name).unwrap_or_default();

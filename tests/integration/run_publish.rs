@@ -363,6 +363,22 @@ fn nothing_is_worked_on_where_it_could_not_be_published() {
 }
 
 #[test]
+fn a_card_that_is_refused_costs_no_work_and_leaves_no_repository() {
+    for words in ["run", "run --stream"] {
+        let world = World::new(ONE);
+        world.hub.fault(On::ValidateYaml, u32::MAX, Fault::Status(400, vec![]));
+        world.run(words).code(3).stderr("the Hub refuses");
+        assert!(!world.hub.exists("me/tiny"), "{words}");
+        assert!(!world.sandbox.tree("output").iter().any(|f| f.ends_with(".gguf")), "{words}");
+    }
+    let world = World::new(ONE);
+    world.run("run --skip-upload").code(0);
+    world.hub.fault(On::ValidateYaml, u32::MAX, Fault::Status(400, vec![]));
+    world.run("upload output --repo me/tiny").code(3).stderr("the Hub refuses");
+    assert!(!world.hub.exists("me/tiny"));
+}
+
+#[test]
 fn a_token_that_is_revoked_meanwhile_costs_no_work() {
     let world = World::new(ONE);
     // The requests before the one that creates the repository find the token good.
