@@ -363,6 +363,17 @@ fn nothing_is_worked_on_where_it_could_not_be_published() {
 }
 
 #[test]
+fn what_a_killed_run_left_of_its_receipt_goes() {
+    let world = World::new(ONE);
+    world.run("run").code(0);
+    let left = "output/tiny-q8_0/.publish_receipt.json.dead.part";
+    world.sandbox.write(left, "{");
+    assert!(world.sandbox.tree("output").iter().any(|f| f == left));
+    world.run("run").code(0);
+    assert!(!world.sandbox.tree("output").iter().any(|f| f == left));
+}
+
+#[test]
 fn a_card_that_is_refused_costs_no_work_and_leaves_no_repository() {
     for words in ["run", "run --stream"] {
         let world = World::new(ONE);
