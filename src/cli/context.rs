@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::args::Global;
 use super::failure::{Failure, Kind};
-use super::settings::{Settings, Simd};
+use super::settings::Settings;
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
 use crate::base::redact::Redactor;
@@ -62,11 +62,7 @@ impl Context {
             },
         };
         if let Some(widest) = settings.simd {
-            simd::limit(match widest {
-                Simd::Baseline => simd::Level::Baseline,
-                Simd::Avx2 => simd::Level::Avx2,
-                Simd::Avx512 => simd::Level::Avx512,
-            });
+            simd::limit(widest);
         }
         let cancel = Cancel::new();
         let raise = cancel.clone();

@@ -11,10 +11,9 @@ use std::path::PathBuf;
 
 use crate::base::token::{Token, TokenError};
 use crate::base::units;
-use crate::hub::{TokenSource, Workflow};
+use crate::hub::{DEFAULT_ENDPOINT, TokenSource, Workflow};
+use crate::quantize::simd;
 
-/// The public Hub.
-const HUB: &str = "https://huggingface.co";
 /// Where a token may be, in the order in which they are tried.
 const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGINGFACE_TOKEN"];
 /// Where the file with the token of `hf auth login` is, if not at its usual place.
@@ -58,23 +57,12 @@ pub struct Settings {
     /// Whether outputs are written straight into the upload (`JAMPH_STREAM`).
     pub stream: Option<bool>,
     /// Widest vector instructions that may be used (`JAMPH_SIMD`).
-    pub simd: Option<Simd>,
+    pub simd: Option<simd::Level>,
     /// Threads that work (`JAMPH_THREADS`).
     pub threads: Option<NonZeroUsize>,
     /// Bytes of memory that may be used (`JAMPH_MEMORY`).
     pub memory: Option<u64>,
     lookup: Lookup,
-}
-
-/// The values of `JAMPH_SIMD`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Simd {
-    /// What every processor of the kind has.
-    Baseline,
-    /// At most AVX2.
-    Avx2,
-    /// At most AVX-512.
-    Avx512,
 }
 
 /// A variable that is wrong.
@@ -117,7 +105,7 @@ pub enum SettingError {
         source: units::SizeError,
     },
     /// Not the address of a Hub. The value may hold a password and is not shown.
-    #[error("`{name}` is no address such as `{HUB}`")]
+    #[error("`{name}` is no address such as `{DEFAULT_ENDPOINT}`")]
     Address {
         /// The variable.
         name: &'static str,
@@ -164,7 +152,7 @@ impl Settings {
     /// Every variable that is wrong.
     pub fn new(lookup: Lookup) -> Result<Self, Vec<SettingError>> {
         let mut reader = Reader { lookup: &lookup, errors: Vec::new() };
-        let hub = reader.address("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
+        let hub = reader.address("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         let user_cache = reader.path("XDG_CACHE_HOME").or_else(|| {
             let home = reader.path("HOME").or_else(|| reader.path("USERPROFILE"));
             home.map(|home| home.join(".cache"))
@@ -310,21 +298,14 @@ impl Reader<'_> {
         known
     }
 
-    fn simd(&mut self, name: &'static str) -> Option<Simd> {
+    fn simd(&mut self, name: &'static str) -> Option<simd::Level> {
         let value = self.text(name)?;
-        match value.to_ascii_lowercase().as_str() {
-            "baseline" => Some(Simd::Baseline),
-            "avx2" => Some(Simd::Avx2),
-            "avx512" => Some(Simd::Avx512),
-            _ => {
-                self.errors.push(SettingError::Choice {
-                    name,
-                    value,
-                    allowed: "`baseline`, `avx2`, `avx512`",
-                });
-                None
-            }
+        let level = value.to_ascii_lowercase().parse().ok();
+        if level.is_none() {
+            let allowed = "`baseline`, `avx2`, `avx512`";
+            self.errors.push(SettingError::Choice { name, value, allowed });
         }
+        level
     }
 
     fn number(&mut self, name: &'static str) -> Option<NonZeroUsize> {
@@ -416,7 +397,10 @@ mod tests {
         assert_eq!((settings.prefix.as_deref(), settings.owner.as_deref()), (Some("old-"), Some("new")));
         let publishing = (settings.skip_upload, settings.async_upload, settings.private, settings.stream);
         assert_eq!(publishing, (false, Some(false), Some(true), None));
-        assert_eq!((settings.simd, settings.threads.map(NonZeroUsize::get)), (Some(Simd::Avx2), Some(2)));
+        assert_eq!(
+            (settings.simd, settings.threads.map(NonZeroUsize::get)),
+            (Some(simd::Level::Avx2), Some(2))
+        );
         assert_eq!(settings.memory, Some(3 << 29));
     }
 

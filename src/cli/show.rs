@@ -1,14 +1,14 @@
 //! `plan`: what would be made and published, to people and as JSON.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
 use super::failure::{Failure, Kind};
 use super::work::{failed_json, job_failed, outcome, warn};
 use super::{Context, print};
-use crate::base::units;
+use crate::base::{space, units};
 use crate::config::Model;
 use crate::event::{About, Observer};
 use crate::plan::Decision;
@@ -133,8 +133,7 @@ fn where_to(p: &Prepared, place: &Place) -> String {
 
 /// Free space where the outputs go, where the system tells.
 fn free(output: &Path) -> String {
-    let folder: PathBuf = output.ancestors().find(|p| p.is_dir()).unwrap_or(".".as_ref()).to_owned();
-    let free = crate::base::space::free(&folder).ok().flatten();
+    let free = space::free(output).ok().flatten();
     free.map(|n| format!(", {} free there", units::decimal(n))).unwrap_or_default()
 }
 

@@ -215,7 +215,7 @@ text_type!(Pattern, { "type": "string", "minLength": 1, "format": "regex" }, |te
 pub(crate) struct Size(pub u64);
 text_type!(
     Size,
-    { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?([KMGTkmgt][Ii]?)?[Bb]?$" },
+    { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?([KMGTkmgt]([Ii]?[Bb])?|[Bb]([Yy][Tt][Ee][Ss])?)$" },
     unquoted "write it with its unit, such as `45GB`",
     |text, _reader| match units::parse_size(text) {
         Ok(0) => Err(Wrong::new("a size of nothing").hint("write it with its unit, such as `45GB`")),

@@ -23,7 +23,7 @@ const AREAS: [(&str, &str); 10] = [
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Log codes\n\n\
-         <!-- Generated from src/event.rs; `JAMPH_REWRITE=1 cargo test --test integration generated` writes it anew. -->\n\n\
+         <!-- Generated from src/event.rs; `JAMPH_UPDATE=1 cargo test --test integration generated` writes it anew. -->\n\n\
          Every line of the log has a code that does not change between versions: filter by it. A code is never given\n\
          to another meaning. `detail` lines are shown with `--verbose` and in `--json`.\n",
     );

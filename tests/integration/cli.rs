@@ -510,7 +510,8 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 #[test]
 fn every_command_has_help() {
     let sandbox = Sandbox::new();
-    for command in ["run", "process", "plan", "convert", "quantize", "inspect", "validate", "schema", "init"]
+    for command in
+        ["run", "process", "plan", "upload", "convert", "quantize", "inspect", "validate", "schema", "init"]
     {
         sandbox.run(&format!("{command} --help")).code(0).quiet().stdout("Usage: jamph-quantizer ");
     }

@@ -141,3 +141,15 @@ fn settings() {
     );
     check_defaults("evaluate: {}", &["2:13: `dataset` is missing; add `dataset: test.txt`"]);
 }
+
+#[test]
+fn the_schema_takes_the_sizes_that_the_reader_takes() {
+    let schema: serde_json::Value = serde_json::from_str(&schema(&VOCABULARY)).unwrap();
+    let pattern = schema["definitions"]["Split"]["properties"]["max_size"]["pattern"].as_str().unwrap();
+    let pattern = regex::Regex::new(pattern).unwrap();
+    for text in
+        ["45GB", "1.5 GiB", "512 kib", "7 b", "3 bytes", "4K", "45", "1.GB", ".5GB", "4Ki", "4 miles", "GB"]
+    {
+        assert_eq!(pattern.is_match(text), crate::base::units::parse_size(text).is_ok(), "{text}");
+    }
+}
