@@ -29,6 +29,21 @@ test:
 peers:
     tests/peers/run
 
+# The action and its workflows under act, against a Hub and a GitHub on this machine (needs Python, node, PyPI and npm)
+[group('test')]
+action-test *scenarios:
+    tests/action/run {{scenarios}}
+
+# The steps of the Dockerfile in a bare folder, and what comes of them as another user with a read-only root (needs root)
+[group('test')]
+container-test:
+    tests/container/run
+
+# Workflows, actions, scripts and the Dockerfile under four linters (needs Python and PyPI)
+[group('check')]
+lint-workflows:
+    scripts/lint-workflows
+
 # Rewrite what is generated: schemas, the CLI reference, the lists of codes
 [group('update')]
 update:

@@ -58,7 +58,7 @@ pub(super) enum Command {
     Validate(ConfigArgs),
     /// Print the JSON Schema of models.yaml
     Schema,
-    /// Write a starter models.yaml
+    /// Write a starter models.yaml, and a workflow for GitHub Actions
     Init(InitArgs),
 }
 
@@ -353,9 +353,23 @@ pub(super) struct InitArgs {
     /// The file to write
     #[arg(default_value = "models.yaml", value_name = "MODELS_YAML")]
     pub(super) config: PathBuf,
-    /// Replace it where it is there
+    /// Write a workflow for GitHub Actions into .github/workflows, too; a models.yaml that is there stays
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "schedule", require_equals = true)]
+    pub(super) workflow: Option<WorkflowArg>,
+    /// Replace what is there
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// When a workflow that `init` writes runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum WorkflowArg {
+    /// Every week, when models.yaml changes, by hand
+    Schedule,
+    /// When a release is published
+    Release,
+    /// On pull requests that change models.yaml: the plan
+    PullRequest,
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `validate`, `schema` and `init`; and reading a models.yaml for the other commands.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::args::{ConfigArgs, InitArgs};
+use super::args::{ConfigArgs, InitArgs, WorkflowArg};
 use super::failure::{Failure, Kind};
 use super::vocabulary::vocabulary;
 use super::{Context, print};
@@ -79,20 +79,57 @@ pub(super) fn schema() -> Result<(), Failure> {
 /// Runs `init`.
 ///
 /// # Errors
-/// The file is there already or cannot be written.
+/// A file is there already or cannot be written; or the workflow could not name the models.yaml.
 pub(super) fn init(args: &InitArgs, context: &Context) -> Result<(), Failure> {
-    if args.config.exists() && !args.force {
-        return Err(Failure::usage(format!("`{}` is there already", args.config.display()))
-            .hint("--force replaces it"));
+    let mut files = Vec::new();
+    if args.workflow.is_none() || args.force || !args.config.exists() {
+        files.push((args.config.clone(), config::starter(SCHEMA)));
     }
-    atomic::write(&args.config, config::starter(SCHEMA).as_bytes()).map_err(|e| {
-        Failure::new(
-            Kind::Internal,
-            anyhow::Error::new(e).context(format!("cannot write `{}`", args.config.display())),
-        )
-    })?;
+    if let Some(when) = args.workflow {
+        files.push(workflow(when, &args.config)?);
+    }
+    if let Some((path, _)) = files.iter().find(|(path, _)| path.exists() && !args.force) {
+        return Err(
+            Failure::usage(format!("`{}` is there already", path.display())).hint("--force replaces it")
+        );
+    }
+    for (path, text) in &files {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| atomic::write(path, text.as_bytes()))
+            .map_err(|e| {
+                let error = anyhow::Error::new(e).context(format!("cannot write `{}`", path.display()));
+                Failure::new(Kind::Internal, error)
+            })?;
+    }
+    let paths: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
     if context.json {
-        return print(&format!("{}\n", serde_json::json!({ "path": args.config })));
+        return print(&format!("{}\n", serde_json::json!({ "path": args.config, "paths": paths })));
     }
-    print(&format!("`{}` is written; edit it, then `jamph-quantizer plan`\n", args.config.display()))
+    let written: String = paths.iter().map(|path| format!("`{path}` is written\n")).collect();
+    print(&format!("{written}edit, then `jamph-quantizer plan`\n"))
+}
+
+/// A workflow's file and text, for a models.yaml at this path.
+fn workflow(when: WorkflowArg, config: &Path) -> Result<(PathBuf, String), Failure> {
+    let (name, text) = match when {
+        WorkflowArg::Schedule => ("quantize", include_str!("../../examples/workflows/quantize.yml")),
+        WorkflowArg::Release => ("release", include_str!("../../examples/workflows/release.yml")),
+        WorkflowArg::PullRequest => {
+            ("pull-request", include_str!("../../examples/workflows/pull-request.yml"))
+        }
+    };
+    let shown = config.strip_prefix(".").unwrap_or(config).to_str().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    if shown.is_empty() || config.is_absolute() || shown.contains("..") || !shown.chars().all(plain) {
+        let text = format!("a workflow cannot name `{}`", config.display());
+        return Err(
+            Failure::usage(text).hint("run this at the top of the repository, with a plain path below it")
+        );
+    }
+    // Every other line that says `models.yaml` is about what is in that file.
+    let text = text.replace("[models.yaml]", &format!("[{shown}]"));
+    let text = text.replace("config: models.yaml", &format!("config: {shown}"));
+    Ok((Path::new(".github/workflows").join(name).with_extension("yml"), text))
 }

@@ -474,6 +474,28 @@ fn the_starter_is_valid_and_never_replaced_unasked() {
 }
 
 #[test]
+fn a_workflow_is_written_beside_what_is_there() {
+    let sandbox = Sandbox::new();
+    sandbox.write("models.yaml", "mine");
+    sandbox.run("init --workflow").code(0).stdout("`.github/workflows/quantize.yml` is written");
+    assert_eq!(sandbox.text("models.yaml"), "mine");
+    let example = include_str!("../../examples/workflows/quantize.yml");
+    assert_eq!(sandbox.text(".github/workflows/quantize.yml"), example);
+    sandbox.run("init --workflow").code(2).stderr("`.github/workflows/quantize.yml` is there already");
+    sandbox
+        .run("init ./quant/models.yaml --workflow=pull-request")
+        .code(0)
+        .stdout("`./quant/models.yaml` is written");
+    let text = sandbox.text(".github/workflows/pull-request.yml");
+    assert!(
+        text.contains("paths: [quant/models.yaml]") && text.contains("config: quant/models.yaml"),
+        "{text}"
+    );
+    sandbox.run("init ../models.yaml --workflow").code(2).stderr("a workflow cannot name `../models.yaml`");
+    sandbox.run("init a:b.yaml --workflow=release").code(2).stderr("with a plain path below it");
+}
+
+#[test]
 fn every_mistake_in_a_models_yaml_comes_at_once() {
     let sandbox = Sandbox::new();
     let yaml = "version: 1

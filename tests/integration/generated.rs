@@ -1,13 +1,17 @@
 //! Pages that are generated from the source: stale ones fail. `JAMPH_UPDATE=1 cargo test` writes them anew.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jamph_quantizer::{cli, config, report};
 
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
 #[track_caller]
-fn check(path: &str, text: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+pub fn check(path: &str, text: &str) {
+    let file = root().join(path);
     #[allow(clippy::disallowed_methods, reason = "the switch of the person who runs the tests")]
     if std::env::var_os("JAMPH_UPDATE").is_some_and(|value| value == "1") {
         fs::write(&file, text).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "nothing here is for other crates")]
 
+mod actions;
 mod cli;
 mod generated;
 mod hub;

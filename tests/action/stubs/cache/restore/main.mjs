@@ -1,0 +1,3 @@
+import { restore } from '../cache.mjs';
+
+await restore();
