@@ -2,6 +2,8 @@
 //!
 //! Every kind of event has a stable code. The list of codes is the table below; docs/log-codes.md is generated from it.
 
+use crate::base::token::Token;
+
 /// How much an event matters to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -95,6 +97,16 @@ codes! {
     ScratchMoved = "HUF-016", Warning, "The cache folder cannot be written; an upload keeps its notes elsewhere.";
     ReceiptLost = "HUF-017", Warning, "A publication's receipt could not be left beside the outputs; the publication has happened.";
     StreamRestarted = "HUF-018", Warning, "Streams failed and are made again from their beginning; what was sent is not sent twice.";
+    CommentWritten = "GHA-001", Info, "A pull request has the plan as a comment.";
+    IssueOpened = "GHA-002", Warning, "Something fails: an issue was opened that tracks it.";
+    IssueUpdated = "GHA-003", Warning, "Something still fails: the issue that tracks it was changed.";
+    IssueClosed = "GHA-004", Info, "Everything works again: the issue that tracked failures was closed.";
+    FilesAttached = "GHA-005", Info, "Files were attached to a release.";
+    GithubWaited = "GHA-006", Info, "GitHub's rate limit is used up for now; the request waits.";
+    GithubRefused = "GHA-007", Warning, "GitHub took no comment or issue; nothing else depends on it.";
+    StepFileLost = "GHA-008", Warning, "The step's summary or its outputs could not be written.";
+    JobDoubtful = "GHA-009", Warning, "A model cannot be planned; its job of the matrix will say why.";
+    ResultMissing = "GHA-010", Error, "A job of the matrix left no result.";
 }
 
 /// Something that happened.
@@ -149,6 +161,9 @@ pub trait Observer: Sync + Send {
 
     /// Long work moved on. The last report of a piece of work has `done == total`, or never comes if it failed.
     fn progress(&self, progress: Progress);
+
+    /// There is a new secret. Whoever hands lines on to others keeps it out of them.
+    fn secret(&self, _secret: &Token) {}
 }
 
 /// Nobody listens.
@@ -172,6 +187,10 @@ impl Observer for About<'_> {
 
     fn progress(&self, progress: Progress) {
         self.observer.progress(progress);
+    }
+
+    fn secret(&self, secret: &Token) {
+        self.observer.secret(secret);
     }
 }
 

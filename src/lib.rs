@@ -15,6 +15,7 @@ pub mod config;
 pub mod convert;
 pub mod event;
 pub mod gguf;
+pub mod github;
 pub mod hub;
 pub mod plan;
 pub mod publish;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["event", "gguf", "safetensors"],
-    &["config", "arch", "hub"],
+    &["config", "arch", "hub", "github"],
     &["checkpoint"],
     &["convert", "quantize", "card"],
     &["plan", "publish"],
@@ -141,6 +141,7 @@ fn only_base_starts_processes() {
 #[test]
 fn only_the_hub_touches_the_network() {
     none("the network is for hub/ alone", &lines_with(&["reqwest", "TcpStream", "std::net"], &["src/hub"]));
+    none("GitHub's API is for github/", &lines_with(&["octocrab"], &["src/github", "src/llama"]));
 }
 
 #[test]

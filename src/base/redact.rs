@@ -56,6 +56,11 @@ impl Redactor {
         Redactor::new(token.map(Token::reveal))
     }
 
+    /// Every form of every secret, for others who take secrets out of text.
+    pub fn forms(&self) -> &[String] {
+        &self.forms
+    }
+
     /// The text without its secrets.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);

@@ -46,6 +46,8 @@ pub(super) enum Command {
     Process(Box<ProcessArgs>),
     /// What `run` would do, with exact sizes, before any weight is read
     Plan(PlanArgs),
+    /// What came of the jobs of a matrix: one summary, one issue, files of a release
+    Report(ReportArgs),
     /// Publish an output's folder, or several of one model, in one commit
     Upload(UploadArgs),
     /// A checkpoint to GGUF, as `convert_hf_to_gguf.py` does it
@@ -56,6 +58,8 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     /// Check a models.yaml and say everything that is wrong with it
     Validate(ConfigArgs),
+    /// Say what is missing on this machine: tokens and their rights, folders, disk
+    Doctor(ConfigArgs),
     /// Print the JSON Schema of models.yaml
     Schema,
     /// Write a starter models.yaml, and a workflow for GitHub Actions
@@ -94,6 +98,12 @@ pub(super) struct WorkArgs {
     /// Whether a model's outputs are uploaded while the next model is worked on [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) async_upload: Option<bool>,
+    /// Write what came of it as JSON, for `report`
+    #[arg(long, value_name = "FILE")]
+    pub(super) result: Option<PathBuf>,
+    /// Write what came of it for people, as Markdown [default in GitHub Actions: in the runner's own folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
     /// How outputs are published.
     #[command(flatten)]
     pub(super) publish: PublishArgs,
@@ -153,6 +163,9 @@ pub(super) struct RunArgs {
     /// Only the model of this name or source
     #[arg(long, value_name = "MODEL")]
     pub(super) only: Option<String>,
+    /// Only one job of the matrix that `plan --matrix` gives
+    #[arg(long, value_name = "ID", conflicts_with = "only")]
+    pub(super) job: Option<String>,
     /// What changes the run.
     #[command(flatten)]
     pub(super) work: WorkArgs,
@@ -176,9 +189,38 @@ pub(super) struct PlanArgs {
     /// Plan as if nothing were there
     #[arg(long)]
     pub(super) force: bool,
+    /// Print a matrix for GitHub Actions: a job for each repository that has something to do, 256 at most
+    #[arg(long)]
+    pub(super) matrix: bool,
+    /// Write the plan as a comment on the pull request that this runs for, in place of an earlier one
+    #[arg(long)]
+    pub(super) comment: bool,
     /// How outputs are published.
     #[command(flatten)]
     pub(super) publish: PublishArgs,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Files that `run --result` wrote, or folders that have such
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// The matrix that `plan --matrix` printed: jobs without a result have failed
+    #[arg(long, value_name = "FILE")]
+    pub(super) matrix: Option<PathBuf>,
+    /// The models.yaml that the jobs are of
+    #[arg(long, value_name = "MODELS_YAML", default_value = "models.yaml")]
+    pub(super) config: PathBuf,
+    /// Write what came of it for people, as Markdown [default in GitHub Actions: in the runner's own folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Keep an issue open on GitHub while jobs fail, and close it when none does
+    #[arg(long)]
+    pub(super) track_issue: bool,
+    /// Attach the report, checksums and metadata to a release on GitHub [default: the one that this runs for]
+    #[arg(long, value_name = "TAG", num_args = 0..=1, require_equals = true)]
+    pub(super) release: Option<Option<String>>,
 }
 
 /// `process`.

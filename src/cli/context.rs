@@ -5,13 +5,16 @@ use std::path::PathBuf;
 
 use super::args::Global;
 use super::failure::{Failure, Kind};
-use super::settings::Settings;
+use super::runner;
+use super::settings::{Actions, Settings};
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
 use crate::base::redact::Redactor;
+use crate::base::token::Token;
 use crate::base::units;
 use crate::config::{Around, Layer};
 use crate::event::{Level, Observer};
+use crate::github::GithubOptions;
 use crate::hub::{HubOptions, TokenSource};
 use crate::quantize::simd;
 use crate::report::{self, Format};
@@ -43,6 +46,9 @@ impl Context {
             let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             Failure::new(Kind::Usage, anyhow::anyhow!(text)).hint("correct or unset the variable")
         })?;
+        if let Some(actions) = &settings.actions {
+            runner::set(actions);
+        }
         let token = settings
             .token()
             .map_err(|e| Failure::new(Kind::Credentials, e).hint("correct or unset the variable"))?;
@@ -72,13 +78,16 @@ impl Context {
         let mut hub = HubOptions::new(settings.hub.clone(), cache);
         hub.offline = settings.offline;
         hub.token = token;
-        let redactor = Redactor::for_token(hub.token.as_ref());
+        let redactor = redactor(&settings, hub.token.as_ref());
         let least = match (global.quiet, global.verbose) {
             (true, _) => Level::Warning,
             (_, true) => Level::Detail,
             _ => Level::Info,
         };
-        let observer = report::reporter(format(global, &settings), least, redactor.clone());
+        let observer = match &settings.actions {
+            Some(_) => report::actions(global.json, least, redactor.clone()),
+            None => report::reporter(format(global, &settings), least, redactor.clone()),
+        };
         Ok(Context { json: global.json, cancel, observer, redactor, threads, memory, settings, hub })
     }
 
@@ -117,6 +126,23 @@ impl Context {
         self.settings.token_source().map_err(wrong)
     }
 
+    /// The job of GitHub Actions that this runs in.
+    pub(super) fn actions(&self) -> Option<&Actions> {
+        self.settings.actions.as_ref()
+    }
+
+    /// How GitHub is reached.
+    ///
+    /// # Errors
+    /// There is no repository, or what is set is no token.
+    pub(super) fn github(&self) -> Result<GithubOptions, Failure> {
+        let token = self.settings.github_token();
+        let token =
+            token.map_err(|e| Failure::new(Kind::Credentials, e).hint("correct or unset the variable"))?;
+        let repo = self.actions().and_then(|a| a.repository.as_deref()).unwrap_or_default();
+        Ok(GithubOptions::new(&self.settings.github_api, repo, token)?)
+    }
+
     /// How the Hub is reached.
     pub(super) fn hub(&self) -> &HubOptions {
         &self.hub
@@ -145,6 +171,14 @@ impl Context {
             task: task.to_owned(),
         }
     }
+}
+
+/// Takes out every secret that the environment has. One that is none hides nothing, and is said where it is used.
+fn redactor(settings: &Settings, token: Option<&Token>) -> Redactor {
+    let github = settings.github_token().ok().flatten();
+    let workflow = settings.token_source().ok().and_then(|source| source.workflow).map(|w| w.token);
+    let all = [token.cloned(), github, workflow];
+    Redactor::new(all.iter().flatten().map(Token::reveal))
 }
 
 fn format(global: &Global, settings: &Settings) -> Format {

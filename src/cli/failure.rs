@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::runner;
 use crate::base::redact::Redactor;
 use crate::config::{Problem, Problems};
 
@@ -133,11 +134,17 @@ impl Failure {
         if self.told {
             return;
         }
+        let annotations = runner::annotations(self, redactor);
+        if let Some(annotations) = &annotations {
+            let _ = write!(io::stderr(), "{annotations}");
+        }
         // A stream that is closed hears nothing; the exit code stays.
         let _ = if as_json {
-            writeln!(io::stdout(), "{}", redactor.redact(&self.to_json().to_string()))
+            writeln!(io::stdout(), "{}", runner::result(&redactor.redact(&self.to_json().to_string())))
+        } else if annotations.is_none() {
+            writeln!(io::stderr(), "{}", runner::result(&redactor.redact(&self.render())))
         } else {
-            writeln!(io::stderr(), "{}", redactor.redact(&self.render()))
+            Ok(())
         };
     }
 

@@ -7,8 +7,10 @@ use crate::checkpoint::CheckpointError;
 use crate::config::Problems;
 use crate::convert::tokenizer::TokenizerError;
 use crate::convert::{ConvertError, FromGgufError};
+use crate::github::{GithubError, ResultsError};
 use crate::hub::HubError;
 use crate::plan::NoSuchModel;
+use crate::plan::matrix::NoSuchJob;
 use crate::publish::{FolderError, ReadError};
 use crate::quantize::pass::PassError;
 use crate::quantize::split::SplitError;
@@ -35,6 +37,52 @@ impl Explain for NoSuchModel {
 
     fn hint(&self) -> Option<String> {
         None
+    }
+}
+
+impl Explain for NoSuchJob {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`plan --matrix` of the same models.yaml lists the jobs as `id`".to_owned())
+    }
+}
+
+impl Explain for ResultsError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("name files that `run --result` wrote, or folders that have such".to_owned())
+    }
+}
+
+impl Explain for GithubError {
+    fn kind(&self) -> Kind {
+        match self {
+            GithubError::Stopped => Kind::Interrupted,
+            GithubError::Setting { .. } | GithubError::NoSubject { .. } => Kind::Usage,
+            e if e.is_about_credentials() => Kind::Credentials,
+            _ => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            GithubError::NoToken { .. } => "give GITHUB_TOKEN: `env: { GITHUB_TOKEN: ${{ github.token }} }`",
+            GithubError::Refused { .. } | GithubError::NotFound { .. } => {
+                "the job needs `permissions:` to write: `pull-requests` for a comment, `issues` for an issue, `contents` for a release; pull requests from forks have none"
+            }
+            GithubError::RateLimited { .. } => "run it again later",
+            GithubError::NoSubject { .. } => {
+                "run it for such an event, or name the release with `--release=TAG`"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

@@ -6,13 +6,13 @@ use super::Context;
 use super::args::{PlanArgs, ProcessArgs, PublishArgs, RecipeArgs, RunArgs, SplitArgs};
 use super::config::{announce, load};
 use super::failure::{Failure, Kind};
-use super::show::show;
+use super::show::{self, Ways, show};
 use super::vocabulary::vocabulary;
-use super::work::work;
+use super::work::{From, work};
 use crate::base::units;
 use crate::config::{self, Around, Layer, Model, Publish, RepoId, Source};
 use crate::event::{Code, Event};
-use crate::plan;
+use crate::plan::{self, matrix};
 use crate::quantize::TensorType;
 
 /// Runs `run`.
@@ -22,8 +22,13 @@ use crate::quantize::TensorType;
 pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
     let mut above = methods_layer(&args.work.methods)?;
     above.publish = publish_layer(&args.work.publish)?;
-    let around = context.around(above);
-    work(&models(&args.config.config, &around, args.only.as_deref(), context)?, &args.work, context)
+    let file = &args.config.config;
+    let all = load_all(file, &context.around(above), context)?;
+    let models = match &args.job {
+        Some(id) => matrix::select_job(all, id)?,
+        None => plan::select(all, args.only.as_deref())?,
+    };
+    work(&models, &args.work, From { config: Some(file), job: args.job.as_deref() }, context)
 }
 
 /// Runs `plan`.
@@ -33,25 +38,26 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
 pub(super) fn plan(args: &PlanArgs, context: &Context) -> Result<(), Failure> {
     let mut above = methods_layer(&args.methods)?;
     above.publish = publish_layer(&args.publish)?;
-    let models = models(&args.config.config, &context.around(above), args.only.as_deref(), context)?;
+    let file = &args.config.config;
+    let all = load_all(file, &context.around(above), context);
+    let all = all.inspect_err(|failure| show::problems(failure, args.comment.then_some(file), context))?;
+    let groups = matrix::groups(&all);
+    let ids = groups.iter().flat_map(|g| g.models.iter().map(|i| (all[*i].place, g.id.clone()))).collect();
+    let ways = Ways { config: Some(file), matrix: args.matrix.then_some(ids), comment: args.comment };
+    let models = plan::select(all, args.only.as_deref())?;
     let mut setting = context.setting(args.output.as_ref(), args.force, true);
     setting.publish &= !args.publish.skip_upload;
-    show(&models, &setting, context)
+    show(&models, &setting, &ways, context)
 }
 
-/// The models of a models.yaml that `--only` leaves.
-fn models(
-    file: &Path,
-    around: &Around,
-    only: Option<&str>,
-    context: &Context,
-) -> Result<Vec<Model>, Failure> {
+/// The models of a models.yaml.
+fn load_all(file: &Path, around: &Around, context: &Context) -> Result<Vec<Model>, Failure> {
     let config = load(file, around)?;
     announce(file, &config, context);
     for unbuilt in &config.unbuilt {
         context.observer.event(Event::new(Code::NotBuilt, unbuilt.feature.text()));
     }
-    Ok(plan::select(config.models, only)?)
+    Ok(config.models)
 }
 
 /// Runs `process`.
@@ -86,7 +92,7 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
     }
     let model = config::single(source, args.name.clone(), &context.around(above))
         .map_err(|problems| one(problems, Kind::Usage))?;
-    work(&[model], &args.work, context)
+    work(&[model], &args.work, From::default(), context)
 }
 
 fn some(list: &[String]) -> Option<Vec<String>> {

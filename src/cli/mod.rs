@@ -6,12 +6,17 @@ mod args;
 mod config;
 mod context;
 mod convert;
+mod doctor;
 mod failure;
 mod hints;
 mod inspect;
 mod jobs;
 mod output;
+mod plan_text;
 mod quantize;
+mod report;
+mod results;
+mod runner;
 pub mod settings;
 mod show;
 mod upload;
@@ -83,11 +88,13 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Run(args) => jobs::run(args, context),
         Command::Process(args) => jobs::process(args, context),
         Command::Plan(args) => jobs::plan(args, context),
+        Command::Report(args) => report::run(args, context),
         Command::Upload(args) => upload::run(args, context),
         Command::Convert(args) => convert::run(args, context),
         Command::Quantize(args) => quantize::run(args, context),
         Command::Inspect(args) => inspect::run(args, context),
         Command::Validate(args) => config::validate(args, context),
+        Command::Doctor(args) => doctor::run(args, context),
         Command::Schema => config::schema(),
         Command::Init(args) => config::init(args, context),
     }
@@ -95,7 +102,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
 
 /// Writes a result to standard output. A reader that has seen enough (`| head`) is no error.
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
+    match io::stdout().write_all(runner::result(text).as_bytes()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(Kind::Internal, e)),
         _ => Ok(()),
     }

@@ -4,6 +4,8 @@
 //! variable counts as one that is not set. The token alone is looked up each time it is wanted and kept nowhere: it may
 //! be short-lived, and what is not kept cannot leak. Nothing else in the program reads the environment.
 
+mod actions;
+
 use std::ffi::OsString;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -11,11 +13,16 @@ use std::path::PathBuf;
 
 use crate::base::token::{Token, TokenError};
 use crate::base::units;
+use crate::github::PUBLIC_API;
 use crate::hub::{DEFAULT_ENDPOINT, TokenSource, Workflow};
 use crate::quantize::simd;
 
+pub use actions::Actions;
+
 /// Where a token may be, in the order in which they are tried.
 const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGINGFACE_TOKEN"];
+/// Where a token of GitHub may be, in the order in which they are tried.
+const GITHUB_TOKENS: [&str; 2] = ["GITHUB_TOKEN", "GH_TOKEN"];
 /// Where the file with the token of `hf auth login` is, if not at its usual place.
 const TOKEN_FILE: &str = "HF_TOKEN_PATH";
 /// Where a job of GitHub Actions asks for its identity, and the secret for that.
@@ -38,8 +45,10 @@ pub struct Settings {
     pub no_colour: bool,
     /// Whether the program runs in continuous integration (`CI`).
     pub ci: bool,
-    /// Whether that is GitHub Actions (`GITHUB_ACTIONS`).
-    pub github_actions: bool,
+    /// The job of GitHub Actions that it runs in (`GITHUB_ACTIONS`).
+    pub actions: Option<Actions>,
+    /// Address of GitHub's API, without a slash at its end (`GITHUB_API_URL`).
+    pub github_api: String,
     /// Folder of the outputs (`JAMPH_OUTPUT`).
     pub output: Option<PathBuf>,
     /// Folder of what is downloaded (`JAMPH_CACHE`).
@@ -105,10 +114,12 @@ pub enum SettingError {
         source: units::SizeError,
     },
     /// Not the address of a Hub. The value may hold a password and is not shown.
-    #[error("`{name}` is no address such as `{DEFAULT_ENDPOINT}`")]
+    #[error("`{name}` is no address such as `{example}`")]
     Address {
         /// The variable.
         name: &'static str,
+        /// What it may be.
+        example: &'static str,
     },
     /// Not a token. The value is not shown.
     #[error("`{name}` holds no token")]
@@ -152,7 +163,8 @@ impl Settings {
     /// Every variable that is wrong.
     pub fn new(lookup: Lookup) -> Result<Self, Vec<SettingError>> {
         let mut reader = Reader { lookup: &lookup, errors: Vec::new() };
-        let hub = reader.address("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+        let hub =
+            reader.address("HF_ENDPOINT", DEFAULT_ENDPOINT).unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         let user_cache = reader.path("XDG_CACHE_HOME").or_else(|| {
             let home = reader.path("HOME").or_else(|| reader.path("USERPROFILE"));
             home.map(|home| home.join(".cache"))
@@ -163,7 +175,9 @@ impl Settings {
         // https://no-color.org: any value but an empty one.
         let no_colour = reader.path("NO_COLOR").is_some();
         let ci = reader.presence("CI");
-        let github_actions = reader.presence("GITHUB_ACTIONS");
+        let actions = reader.presence("GITHUB_ACTIONS").then(|| Actions::read(&mut reader));
+        let github_api =
+            reader.address("GITHUB_API_URL", PUBLIC_API).unwrap_or_else(|| PUBLIC_API.to_owned());
         let output = reader.path("JAMPH_OUTPUT");
         let cache = reader.path("JAMPH_CACHE");
         let prefix = reader.text("JAMPH_PREFIX").or_else(|| reader.text("MODEL_PREFIX"));
@@ -185,7 +199,8 @@ impl Settings {
             offline,
             no_colour,
             ci,
-            github_actions,
+            actions,
+            github_api,
             output,
             cache,
             prefix,
@@ -212,6 +227,19 @@ impl Settings {
             }
         }
         self.token_of_file()
+    }
+
+    /// The token for GitHub's API, as the environment has it now.
+    ///
+    /// # Errors
+    /// What is set is no token.
+    pub fn github_token(&self) -> Result<Option<Token>, SettingError> {
+        for name in GITHUB_TOKENS {
+            if let Some(token) = self.secret(name)? {
+                return Ok(Some(token));
+            }
+        }
+        Ok(None)
     }
 
     fn secret(&self, name: &'static str) -> Result<Option<Token>, SettingError> {
@@ -324,7 +352,7 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn address(&mut self, name: &'static str) -> Option<String> {
+    fn address(&mut self, name: &'static str, example: &'static str) -> Option<String> {
         let value = self.text(name)?;
         let trimmed = value.trim().trim_end_matches('/');
         let rest = trimmed.strip_prefix("https://").or_else(|| trimmed.strip_prefix("http://"));
@@ -335,7 +363,7 @@ impl Reader<'_> {
         if rest.is_some_and(fits) {
             return Some(trimmed.to_owned());
         }
-        self.errors.push(SettingError::Address { name });
+        self.errors.push(SettingError::Address { name, example });
         None
     }
 }
@@ -365,7 +393,7 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.hub, "https://huggingface.co");
         assert_eq!((settings.hub_home, settings.prefix, settings.owner), (None, None, None));
-        assert!(!(settings.offline || settings.no_colour || settings.ci || settings.github_actions));
+        assert!(!(settings.offline || settings.no_colour || settings.ci || settings.actions.is_some()));
     }
 
     #[test]
@@ -392,7 +420,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.hub, "http://127.0.0.1:8080");
         assert_eq!(settings.hub_home, Some("/home/me/.cache/huggingface".into()));
-        assert!(settings.offline && settings.no_colour && settings.ci && !settings.github_actions);
+        assert!(settings.offline && settings.no_colour && settings.ci && settings.actions.is_none());
         assert_eq!((settings.output, settings.cache), (Some("out".into()), None));
         assert_eq!((settings.prefix.as_deref(), settings.owner.as_deref()), (Some("old-"), Some("new")));
         let publishing = (settings.skip_upload, settings.async_upload, settings.private, settings.stream);

@@ -7,18 +7,47 @@ use serde_json::{Value as Json, json};
 
 use super::failure::{Failure, Kind};
 use super::work::{failed_json, job_failed, outcome, warn};
-use super::{Context, print};
+use super::{Context, plan_text, print};
 use crate::base::{space, units};
-use crate::config::Model;
-use crate::event::{About, Observer};
+use crate::config::{self, Model};
+use crate::event::{About, Code, Event, Observer};
 use crate::plan::Decision;
-use crate::run::{self, Place, Prepared, Setting};
+use crate::run::{self, Place, Planned, Prepared, Setting};
+
+/// How a plan is shown, beside what is printed.
+#[derive(Debug, Default)]
+pub(super) struct Ways<'a> {
+    /// The models.yaml that it is of.
+    pub(super) config: Option<&'a Path>,
+    /// As a matrix, in which each entry of the models.yaml belongs to the job of this name.
+    pub(super) matrix: Option<Vec<(config::Place, String)>>,
+    /// As a comment on a pull request.
+    pub(super) comment: bool,
+}
+
+/// A model that cannot be planned, and why.
+pub(super) struct Unplanned<'a> {
+    pub(super) model: &'a Model,
+    pub(super) failure: Failure,
+}
+
+/// Tells GitHub why there is no plan: what is wrong with the models.yaml.
+pub(super) fn problems(failure: &Failure, comment: Option<&Path>, context: &Context) {
+    if let Some(text) = plan_text::of_problems(failure) {
+        plan_text::tell(&text, None, comment, context);
+    }
+}
 
 /// Shows what would be made and published.
 ///
 /// # Errors
-/// A model cannot be made.
-pub(super) fn show(models: &[Model], setting: &Setting, context: &Context) -> Result<(), Failure> {
+/// A model cannot be made; in a matrix that is for its job to say.
+pub(super) fn show(
+    models: &[Model],
+    setting: &Setting,
+    ways: &Ways<'_>,
+    context: &Context,
+) -> Result<(), Failure> {
     let asked = models.len();
     let setting = &Setting { tokens: context.tokens()?, ..setting.clone() };
     let (mut ready, mut failed) = (Vec::new(), Vec::new());
@@ -29,17 +58,45 @@ pub(super) fn show(models: &[Model], setting: &Setting, context: &Context) -> Re
             Ok(prepared) => ready.push(prepared),
             Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
             Err(failure) => {
-                observer.event(job_failed(&failure));
-                failed.push((model.name.clone(), failure));
+                observer.event(match &ways.matrix {
+                    Some(_) => Event { code: Code::JobDoubtful, ..job_failed(&failure, model, ways.config) },
+                    None => job_failed(&failure, model, ways.config),
+                });
+                failed.push(Unplanned { model, failure });
             }
         }
     }
+    let matrix = ways.matrix.as_ref().map(|ids| plan_text::matrix(&ready, &failed, ids));
+    if context.actions().is_some() {
+        let comment = ways.config.filter(|_| ways.comment);
+        plan_text::tell(&plan_text::text(&ready, &failed, context), matrix.as_ref(), comment, context);
+    }
+    if let Some(matrix) = matrix {
+        return print(&format!("{matrix}\n"));
+    }
+    let failed: Vec<(String, Failure)> =
+        failed.into_iter().map(|f| (f.model.name.clone(), f.failure)).collect();
     print(&if context.json {
         plan_json(&ready, &failed)
     } else {
         plan_text(&ready, setting, failed.is_empty())
     })?;
     outcome(asked, failed, context)
+}
+
+/// What would be done about an output, and why.
+pub(super) fn decision(p: &Prepared, output: &Planned) -> String {
+    match &output.decision {
+        Decision::Published => "published, up to date".to_owned(),
+        Decision::Keep if p.publishes() => "made already: publish".to_owned(),
+        Decision::Keep => "up to date".to_owned(),
+        Decision::Make(why) => format!("make: {why}"),
+    }
+}
+
+/// Who sees a repository.
+pub(super) fn visible(private: bool) -> &'static str {
+    if private { "private" } else { "public" }
 }
 
 /// `whole`: no job failed, so that these are all.
@@ -64,12 +121,7 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
             let _ = writeln!(out, "    streamed, no weights or outputs on the disk: {streaming}");
         }
         for o in &p.outputs {
-            let decision = match &o.decision {
-                Decision::Published => "published, up to date".to_owned(),
-                Decision::Keep if p.publishes() => "made already: publish".to_owned(),
-                Decision::Keep => "up to date".to_owned(),
-                Decision::Make(why) => format!("make: {why}"),
-            };
+            let decision = decision(p, o);
             let _ = writeln!(
                 out,
                 "    {:8} {:>13} bytes  {:5.2} bits  {decision}",
@@ -106,7 +158,6 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
 /// The repository, and what changes there beside the outputs.
 fn where_to(p: &Prepared, place: &Place) -> String {
     let mut text = place.to.repo.to_string();
-    let visible = |private| if private { "private" } else { "public" };
     match &place.there {
         None => {
             let _ = write!(text, ": to be created, {}", visible(place.to.private));

@@ -1,16 +1,18 @@
 //! Doing jobs: each after the other, their uploads behind them; and what came of it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::args::WorkArgs;
 use super::failure::{Failure, Kind};
-use super::show::show;
-use super::{Context, print};
+use super::results::{self, Begun, Noting};
+use super::show::{Ways, show};
+use super::{Context, print, runner};
 use crate::base::units;
 use crate::config::Model;
 use crate::event::{About, Code, Event, Observer};
@@ -21,12 +23,21 @@ use crate::run::{self, Delivery, JobReport, Setting};
 
 /// What came of a job.
 #[derive(Debug, Default)]
-struct Job {
-    model: String,
-    report: JobReport,
+pub(super) struct Job {
+    pub(super) model: String,
+    pub(super) report: JobReport,
     /// What was published.
-    receipt: Option<Receipt>,
-    failure: Option<Failure>,
+    pub(super) receipt: Option<Receipt>,
+    pub(super) failure: Option<Failure>,
+}
+
+/// Where jobs are from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct From<'a> {
+    /// The models.yaml.
+    pub(super) config: Option<&'a Path>,
+    /// The job of a matrix that they are.
+    pub(super) job: Option<&'a str>,
 }
 
 /// Says what a model asks for that this version does not do.
@@ -41,16 +52,24 @@ pub(super) fn warn(model: &Model, observer: &dyn Observer) {
 ///
 /// # Errors
 /// Jobs failed, or the user stopped them.
-pub(super) fn work(models: &[Model], args: &WorkArgs, context: &Context) -> Result<(), Failure> {
+pub(super) fn work(
+    models: &[Model],
+    args: &WorkArgs,
+    from: From<'_>,
+    context: &Context,
+) -> Result<(), Failure> {
     let mut setting = context.setting(args.output.as_ref(), args.force, args.keep_files);
     setting.stats = !args.no_stats;
     setting.publish &= !args.publish.skip_upload;
     if args.dry_run {
-        return show(models, &setting, context);
+        return show(models, &setting, &Ways { config: from.config, ..Ways::default() }, context);
     }
-    let start = Instant::now();
+    let begun = Begun::now();
+    let noting = Noting::new(&*context.observer);
     context.observer.event(started(context));
-    let mut jobs = do_all(models, &setting, context.uploads_behind(args.async_upload), context);
+    let behind = context.uploads_behind(args.async_upload);
+    let mut jobs = do_all(models, &setting, behind, from, &noting, context);
+    let results = results::results(&jobs, models, from, &begun, &noting, context);
     // Of those that were under way the last one says it for all.
     let is_stopped = |job: &&mut Job| job.failure.as_ref().is_some_and(|f| f.kind == Kind::Interrupted);
     let mut stopped = None;
@@ -65,44 +84,55 @@ pub(super) fn work(models: &[Model], args: &WorkArgs, context: &Context) -> Resu
     if !args.publish.skip_upload && !context.skips_uploads() {
         say_unpublished(models, &jobs, &setting, context);
     }
-    context.observer.event(finished(&jobs, start));
+    context.observer.event(finished(&jobs, begun.elapsed()));
     print(&if context.json { summary_json(&jobs) } else { summary(&jobs) })?;
+    if let Some(path) = &args.result {
+        results::write(path, &results.to_json())?;
+    }
+    results::leave(&results, "Quantization", args.report.as_ref(), context)?;
     let failed = jobs.into_iter().filter_map(|job| Some((job.model, job.failure?))).collect();
     stopped.map_or_else(|| outcome(models.len(), failed, context), |(_, failure)| Err(failure.told()))
 }
 
 /// Does the jobs in order. `behind`: the upload of one goes on while the next is done.
-fn do_all(models: &[Model], setting: &Setting, behind: bool, context: &Context) -> Vec<Job> {
-    let deliver = |delivery: Delivery| {
-        let observer = About { observer: &*context.observer, subject: &delivery.model };
+fn do_all(
+    models: &[Model],
+    setting: &Setting,
+    behind: bool,
+    from: From<'_>,
+    noting: &Noting<'_>,
+    context: &Context,
+) -> Vec<Job> {
+    let deliver = |i: usize, delivery: Delivery| {
+        let observer = About { observer: noting, subject: &delivery.model };
         let receipt = context
             .tokens()
             .and_then(|tokens| Ok(delivery.deliver(&tokens, context.hub(), &observer, &context.cancel)?));
-        told(receipt, &observer)
+        told(receipt, &models[i], from, &observer)
     };
     thread::scope(|scope| {
         let (queue, waiting) = mpsc::channel::<(usize, Delivery)>();
         let uploads = scope.spawn(move || {
-            waiting.into_iter().map(|(i, delivery)| (i, deliver(delivery))).collect::<Vec<_>>()
+            waiting.into_iter().map(|(i, delivery)| (i, deliver(i, delivery))).collect::<Vec<_>>()
         });
         let mut jobs: Vec<Job> = Vec::new();
         let mut results = Vec::new();
         for (i, model) in models.iter().enumerate() {
-            let observer = About { observer: &*context.observer, subject: &model.name };
+            let observer = About { observer: noting, subject: &model.name };
             warn(model, &observer);
             let done = context.tokens().and_then(|tokens| {
                 let setting = Setting { tokens, ..setting.clone() };
                 Ok(run::perform(model, &setting, &observer, &context.cancel)?)
             });
             let mut job = Job { model: model.name.clone(), ..Job::default() };
-            match told(done, &observer) {
+            match told(done, model, from, &observer) {
                 Ok((report, delivery)) => {
                     job.report = report;
                     match delivery {
                         Some(delivery) if behind => {
                             queue.send((i, delivery)).expect("the receiver ends when this sender does");
                         }
-                        Some(delivery) => results.push((i, deliver(delivery))),
+                        Some(delivery) => results.push((i, deliver(i, delivery))),
                         None => {}
                     }
                 }
@@ -126,11 +156,16 @@ fn do_all(models: &[Model], setting: &Setting, behind: bool, context: &Context) 
 }
 
 /// Says at once why a job failed.
-fn told<T>(done: Result<T, Failure>, observer: &dyn Observer) -> Result<T, Failure> {
+fn told<T>(
+    done: Result<T, Failure>,
+    model: &Model,
+    from: From<'_>,
+    observer: &dyn Observer,
+) -> Result<T, Failure> {
     if let Err(failure) = &done
         && failure.kind != Kind::Interrupted
     {
-        observer.event(job_failed(failure));
+        observer.event(job_failed(failure, model, from.config));
     }
     done
 }
@@ -172,7 +207,7 @@ fn started(context: &Context) -> Event {
         .with("threads", context.threads)
 }
 
-fn finished(jobs: &[Job], start: Instant) -> Event {
+fn finished(jobs: &[Job], time: Duration) -> Event {
     let sum = |count: fn(&Job) -> usize| jobs.iter().map(count).sum::<usize>();
     let made = sum(|j| j.report.made.len());
     let kept = sum(|j| j.report.kept.len() + j.report.published.len());
@@ -187,16 +222,20 @@ fn finished(jobs: &[Job], start: Instant) -> Event {
     let parts = parts.into_iter().filter(|(n, ..)| *n > 0);
     let parts = parts.map(|(n, noun, what)| units::counted(n, noun) + what).collect::<Vec<_>>().join(", ");
     let what = if parts.is_empty() { "nothing made" } else { &parts };
-    Event::new(Code::RunFinished, format!("{what}; {}", units::duration(start.elapsed())))
+    Event::new(Code::RunFinished, format!("{what}; {}", units::duration(time)))
         .with("made", made)
         .with("kept", kept)
         .with("published", published)
         .with("failed", failed)
 }
 
-/// The event of a job that failed.
-pub(super) fn job_failed(failure: &Failure) -> Event {
-    let event = Event::new(Code::JobFailed, failure.text()).with("exit_code", failure.kind.code());
+/// The event of a job that failed, at its entry of the models.yaml.
+pub(super) fn job_failed(failure: &Failure, model: &Model, config: Option<&Path>) -> Event {
+    let mut event = Event::new(Code::JobFailed, failure.text()).with("exit_code", failure.kind.code());
+    if let Some(config) = config {
+        let spot = runner::spot(config, model.place);
+        event = event.with("file", spot.file).with("line", spot.line).with("column", spot.column);
+    }
     match &failure.hint {
         Some(hint) => event.with("hint", hint.as_str()),
         None => event,

@@ -66,6 +66,7 @@ impl TokenSource {
         };
         match exchange(workflow, repo, options, observer, cancel) {
             Ok(token) => {
+                observer.secret(&token);
                 let text = format!("exchanged the workflow's identity for a token for `{repo}`");
                 observer.event(Event::new(Code::IdentityExchanged, text).about(repo.to_string()));
                 Ok(Some(token))
@@ -106,7 +107,12 @@ fn exchange(
         let session = Session::new(repo, Some(BRANCH), &github, observer, cancel).writing();
         let ask = async |client: &Client<'_>| client.ask(subject, || Call::get(url.clone())).await;
         match session.run(ask).and_then(|reply| reply.json::<RawIdentity>()) {
-            Ok(identity) => identity.value,
+            Ok(identity) => {
+                if let Ok(secret) = Token::new(&identity.value) {
+                    observer.secret(&secret);
+                }
+                identity.value
+            }
             Err(error @ HubError::Unpublished { .. }) => return Err(error),
             Err(error) => return Err(no_identity(error)),
         }

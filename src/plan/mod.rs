@@ -1,5 +1,7 @@
 //! What is to be made and why: the models that were asked for, and for each output whether it is up to date, in its
-//! folder or where it is published. Pure.
+//! folder or where it is published. [`matrix`] is the same as jobs of a workflow. Pure.
+
+pub mod matrix;
 
 use std::fmt;
 

@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::{level_name, write_line};
 use crate::base::redact::Redactor;
 use crate::event::{Code, Event, Observer, Progress};
+use crate::github::command::harmless_json;
 
 /// Writes an object an event, of every level.
 pub struct Json<W> {
@@ -47,7 +48,7 @@ impl<W: Write> Json<W> {
             object["fields"] = Value::Object(fields);
         }
         redact(&mut object, &self.redactor);
-        object.to_string()
+        harmless_json(&object.to_string()).into_owned()
     }
 }
 

@@ -4,19 +4,23 @@
 //! makes a reporter passes the stream. Each reporter takes the secrets out of what it shows, and nothing in an event
 //! can steer a terminal or speak to a CI runner. A stream that is closed is no error: the work goes on.
 
+mod actions;
 mod codes;
 mod json;
 mod lines;
 mod pace;
 mod terminal;
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use jiff::Timestamp;
 
 use crate::base::redact::Redactor;
 use crate::event::{Level, Observer};
+use crate::github::command::harmless;
 
+pub use actions::Actions;
 pub use codes::markdown as log_codes;
 pub use json::Json;
 pub use lines::Lines;
@@ -55,9 +59,16 @@ const fn level_name(level: Level) -> &'static str {
     }
 }
 
+/// The reporter within a job of GitHub Actions.
+pub fn actions(as_json: bool, least: Level, redactor: Redactor) -> Box<dyn Observer> {
+    let format = if as_json { Format::Json } else { Format::Lines };
+    let lines = reporter(format, least, redactor.clone());
+    Box::new(Actions::new(std::io::stderr(), lines, as_json, redactor))
+}
+
 /// Text that is safe to show: without secrets, and without characters that move a cursor or change colours. Line
 /// breaks stay, with a bar at the beginning of each further line: a CI runner takes commands from the first word of a
-/// line, however far it is indented.
+/// line, however far it is indented, and in an older form from anywhere in it.
 fn shown(text: &str, redactor: &Redactor) -> String {
     let text = redactor.redact(text);
     let mut out = String::with_capacity(text.len());
@@ -71,7 +82,10 @@ fn shown(text: &str, redactor: &Redactor) -> String {
             c => c,
         }));
     }
-    out
+    match harmless(&out) {
+        Cow::Borrowed(_) => out,
+        Cow::Owned(out) => out,
+    }
 }
 
 /// Writes a line at once, so that lines of several threads and processes do not mix.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use indicatif::ProgressDrawTarget;
 
 use super::*;
+use crate::base::token::Token;
 use crate::event::{Code, Event, Progress};
 
 thread_local! {
@@ -127,4 +128,46 @@ fn a_closed_stream_is_no_error() {
     }
     tell(&Lines::new(Closed, clock, Level::Detail, Redactor::default()));
     tell(&Json::new(Closed, clock, Redactor::default()));
+}
+
+#[test]
+fn actions_annotate_group_and_mask() {
+    let out = Out::default();
+    let redactor = Redactor::new(["s3cr3t-value"]);
+    let lines = Box::new(Lines::new(out.clone(), clock, Level::Info, redactor.clone()));
+    let actions = Actions::new(out.clone(), lines, false, redactor);
+    let said = std::mem::take(&mut *out.0.lock().unwrap());
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("::add-mask::s3cr3t-value\n"), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("::add-mask::")), "{said}");
+
+    NOW.set(0);
+    actions.event(Event::new(Code::CheckpointOpened, "4 tensors").about("tiny"));
+    actions.event(Event::new(Code::CheckpointOpened, "again").about("tiny"));
+    actions.event(Event::new(Code::DownloadRetried, "soon ##[error]x").about("tiny"));
+    actions.event(
+        Event::new(Code::CardNotice, "no licence\n::error::x").about("tiny").with("hint", "state one"),
+    );
+    let failed = Event::new(Code::JobFailed, "s3cr3t-value, 100 %").about("a,b");
+    actions.event(failed.with("file", "m.yaml").with("line", 4u64).with("column", 5u64));
+    actions.event(Event::new(Code::CheckpointOpened, "x").about("other"));
+    actions.event(Event::new(Code::RunFinished, "done"));
+    actions.secret(&Token::new("exchanged").unwrap());
+    insta::assert_snapshot!(out.text(), @r"
+    ::group::tiny
+    12:00:00 MDL-001 tiny: 4 tensors
+    12:00:00 MDL-001 tiny: again
+    12:00:00 MDL-005 warning: tiny: soon ##�[error]x
+    ::warning title=MCD-002 tiny::no licence%0A::error::x%0Ahint: state one
+    ::endgroup::
+    ::error file=m.yaml,line=4,col=5,title=PLN-004 a%2Cb::***, 100 %25
+    ::group::other
+    12:00:00 MDL-001 other: x
+    ::endgroup::
+    12:00:00 CLI-002 done
+    ::add-mask::ZXhjaGFuZ2Vk
+    ::add-mask::V4Y2hhbmdlZ
+    ::add-mask::leGNoYW5nZW
+    ::add-mask::exchanged
+    ");
 }

@@ -16,17 +16,18 @@ use super::papers;
 use super::place::Place;
 use super::prepared::{Planned, Prepared, Setting};
 use super::source::identify_all;
-use super::stream;
+use super::stream::{self, Streamed};
 use crate::base::atomic::{self, Outlives};
 use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
 use crate::base::{memory, units};
-use crate::card::metadata::{self, Machine, Run, Step};
+use crate::card::metadata::{self, Machine, QuantizationMetadata, Run, Step};
 use crate::checkpoint::Checkpoint;
 use crate::config::Model;
 use crate::event::{Code, Event, Observer};
 use crate::hub;
 use crate::plan::Decision;
+use crate::publish;
 use crate::quantize::pass::PassReport;
 use crate::quantize::simd;
 use crate::quantize::split::is_of_split;
@@ -42,6 +43,8 @@ pub struct JobReport {
     pub published: Vec<(&'static str, String)>,
     /// The pull request that had the outputs already.
     pub proposed: Option<String>,
+    /// What all of these outputs are, as one file tells of them; none where there is no output.
+    pub metadata: Option<QuantizationMetadata>,
 }
 
 /// An output that was up to date in its folder.
@@ -248,6 +251,7 @@ pub fn execute(
             None => make(&mut prepared, setting, observer, cancel)?,
         };
     }
+    report.metadata = metadata_of_all(&prepared, streamed.as_ref());
     if !prepared.publishes() {
         return Ok((report, None));
     }
@@ -274,6 +278,25 @@ pub fn execute(
         _lock: lock,
     });
     Ok((report, delivery))
+}
+
+/// What the outputs of a job are, wherever each of them is.
+fn metadata_of_all(prepared: &Prepared, streamed: Option<&Streamed>) -> Option<QuantizationMetadata> {
+    let there = prepared.place.as_ref().and_then(Place::metadata);
+    let published = |output: &Planned| {
+        let mut metadata = there?.clone();
+        metadata.outputs.retain(|o| o.file == output.file_name());
+        Some(metadata)
+    };
+    let of = |output: &Planned| match &output.decision {
+        Decision::Published => published(output),
+        _ => match streamed.and_then(|streamed| streamed.outputs.get(output.method.name)) {
+            Some(uploaded) => Some(uploaded.metadata.clone()),
+            None => deliver::finished(&output.folder).ok().map(|finished| finished.metadata),
+        },
+    };
+    let all: Vec<QuantizationMetadata> = prepared.outputs.iter().filter_map(of).collect();
+    publish::merge(None, &all, None).map(|merged| merged.metadata)
 }
 
 fn announce_kept(report: &JobReport, prepared: &Prepared, observer: &dyn Observer) {

@@ -15,6 +15,7 @@ mod quantize;
 mod ranges;
 mod run_publish;
 mod splits;
+mod steps;
 mod stream;
 mod support;
 mod upload;

@@ -5,3 +5,4 @@ pub(crate) mod fixtures;
 pub(crate) mod hub;
 pub(crate) mod models;
 pub(crate) mod random;
+pub(crate) mod runner;
