@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::metadata::{ImatrixCoverage, Made, Output, QuantizationMetadata, Recipe, TensorQuality};
-use super::text;
+use super::metadata::{
+    Evaluation, ImatrixCoverage, Made, Output, QuantizationMetadata, Recipe, TensorQuality,
+};
+use super::{quality, text};
 use crate::base::units;
 
 /// The file's name.
@@ -49,6 +51,16 @@ pub fn render(title: &str, metadata: &QuantizationMetadata) -> String {
         }
     }
     out
+}
+
+/// A log that [`render`] made, as the metadata has it now.
+pub fn refreshed(log: &str, metadata: &QuantizationMetadata) -> String {
+    let new = render("", metadata);
+    // The title says what only the run knew.
+    match (log.split_once('\n'), new.split_once('\n')) {
+        (Some((title, _)), Some((_, rest))) => format!("{title}\n{rest}"),
+        _ => new,
+    }
 }
 
 fn row(out: &mut String, cells: &[String]) {
@@ -123,6 +135,9 @@ fn describe(out: &mut String, output: &Output) {
     if let Some(coverage) = &output.imatrix_coverage {
         rows.push(("Importance matrix", covered(coverage)));
     }
+    if let Some(evaluation) = &output.evaluation {
+        evaluated(&mut rows, evaluation);
+    }
     let options = options(&output.recipe);
     if !options.is_empty() {
         rows.push(("Options", options.join(", ")));
@@ -131,6 +146,40 @@ fn describe(out: &mut String, output: &Output) {
     for (name, value) in rows {
         row(out, &[name.to_owned(), value]);
     }
+}
+
+/// What the output's predictions lose, and how that was measured.
+fn evaluated(rows: &mut Vec<(&str, String)>, evaluation: &Evaluation) {
+    rows.push(("Perplexity", quality::with_error(evaluation.perplexity)));
+    if let Some(d) = &evaluation.divergence {
+        let base = quality::with_error(d.base_perplexity);
+        let ratio = quality::more(d.perplexity_ratio.value);
+        let figure = quality::figure;
+        rows.push(("Perplexity of the unquantized model", format!("{base}; the output's: {ratio}")));
+        rows.push((
+            "KL divergence",
+            format!(
+                "mean {}, median {}, 99 % {}, maximum {}",
+                quality::with_error(d.mean_kld),
+                figure(d.median_kld),
+                figure(d.kld_99),
+                figure(d.max_kld)
+            ),
+        ));
+        rows.push(("Same top token", quality::percent(d.same_top.value)));
+    }
+    let chunks = units::counted(evaluation.chunks as usize, "chunk");
+    let text = format!(
+        "{} of {} tokens of `{}` (SHA-256 `{}`), with {}, {}, in {}",
+        chunks,
+        evaluation.context,
+        text::code(&evaluation.text.name),
+        text::code(&evaluation.text.sha256),
+        text::plain(&evaluation.tool),
+        text::plain(&evaluation.measured),
+        text::duration(evaluation.seconds)
+    );
+    rows.push(("Measured", text));
 }
 
 fn covered(coverage: &ImatrixCoverage) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::inherit::{Fields, repo_id};
 use super::metadata::{Made, Output, QuantizationMetadata};
-use super::{text, yaml};
+use super::{quality, text, yaml};
 use crate::base::front_matter::Node;
 use crate::base::units;
 use crate::quantize::Method;
@@ -41,8 +41,31 @@ pub fn notice_of(card: &str) -> Option<&str> {
     Some(after.rsplit_once(FILES)?.0.trim())
 }
 
+/// A card that [`Card::render`] made, with what it says of the files and of their quality as the metadata has it now.
+/// `None` where the card was changed by hand so that this cannot be found.
+pub fn refreshed(card: &str, metadata: &QuantizationMetadata) -> Option<String> {
+    let (before, rest) = card.rsplit_once(FILES)?;
+    let (_, after) = rest.split_once(USAGE)?;
+    let fields = Fields::default();
+    let new = Card {
+        title: "",
+        repo: None,
+        fields: &fields,
+        quantized_by: None,
+        description: "",
+        licences: &[],
+        metadata,
+    };
+    let mut sections = vec![new.files(), quality::section(metadata)];
+    sections.retain(|section| !section.is_empty());
+    Some(format!("{before}\n{}{USAGE}{after}", sections.join("\n")))
+}
+
 /// Where the list of files begins.
 const FILES: &str = "\n## Files\n\n| File | Method |";
+
+/// Where it is told how to run them.
+const USAGE: &str = "\n## How to run it\n";
 
 /// The beginning of a card, which says what the Hub shows beside it: all of a card that is known before anything is made.
 pub fn front_matter(fields: &Fields, quantized_by: Option<&str>, licences: &[String]) -> String {
@@ -89,7 +112,9 @@ impl Card<'_> {
     /// The text of the card.
     pub fn render(&self) -> String {
         let mut out = front_matter(self.fields, self.quantized_by, self.licences);
-        let mut sections = vec![self.head(), self.files(), self.usage(), self.license(), self.provenance()];
+        let quality = quality::section(self.metadata);
+        let mut sections =
+            vec![self.head(), self.files(), quality, self.usage(), self.license(), self.provenance()];
         sections.retain(|section| !section.is_empty());
         out.push('\n');
         out.push_str(&sections.join("\n"));
@@ -142,10 +167,12 @@ impl Card<'_> {
         );
         for o in self.by_size() {
             let method = Method::from_name(&o.recipe.method).ok();
-            let mut quality = method.map_or("", |m| m.quality).to_owned();
-            if let Some(snr) = o.quality.and_then(|q| q.snr_db) {
-                let comma = if quality.is_empty() { "" } else { ", " };
-                write!(quality, "{comma}SNR {snr:.1} dB").expect("writing to a string");
+            let mut words = method.map_or("", |m| m.quality).to_owned();
+            let measured = o.evaluation.as_ref().map(quality::cell);
+            let snr = || o.quality.and_then(|q| q.snr_db).map(|snr| format!("SNR {snr:.1} dB"));
+            if let Some(measured) = measured.or_else(snr) {
+                let comma = if words.is_empty() { "" } else { ", " };
+                write!(words, "{comma}{measured}").expect("writing to a string");
             }
             let link = link(&o.file);
             let more = o.parts.len().saturating_sub(1);
@@ -154,12 +181,14 @@ impl Card<'_> {
                 text::plain(&o.recipe.method),
                 format!("{:.2}", o.bits_per_weight),
                 units::decimal(o.size),
-                text::plain(&quality),
+                text::plain(&words),
                 text::plain(method.map_or("", |m| m.good_for)),
             ];
             writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a string");
         }
-        if self.metadata.outputs.iter().any(|o| o.quality.is_some_and(|q| q.snr_db.is_some())) {
+        let told_by_snr =
+            |o: &Output| o.evaluation.is_none() && o.quality.is_some_and(|q| q.snr_db.is_some());
+        if self.metadata.outputs.iter().any(told_by_snr) {
             out.push_str(
                 "\nSNR is the weights' signal to noise against the source: 6 dB more halve the error.\n",
             );
@@ -244,7 +273,7 @@ impl Card<'_> {
                 ]
             }
         };
-        let mut out = String::from("## How to run it\n");
+        let mut out = USAGE.trim_start().to_owned();
         for (program, language, lines) in blocks {
             write!(out, "\n{program}:\n\n```{language}\n{lines}\n```\n").expect("writing to a string");
         }

@@ -19,6 +19,7 @@ fn output(method: &str, size: u64, bits_per_weight: f64, types: &[(&str, u64)]) 
         quality: None,
         tensors: Vec::new(),
         parts: Vec::new(),
+        evaluation: None,
         seconds: 1.25,
         origin: None,
     }
@@ -168,6 +169,159 @@ fn every_file_of_a_split_is_listed() {
 #[test]
 fn the_log() {
     insta::assert_snapshot!(log::render("jamph-qwen2.5-0.5b", &example()));
+}
+
+/// What was measured of an output: mean and 99th percentile of the KL divergence, share of the same top tokens, ratio
+/// of the perplexities.
+fn evaluation(kld: f64, kld_99: f64, same_top: f64, ratio: f64) -> Evaluation {
+    let measured = |value: f64, error: f64| Measured { value, error: Some(error) };
+    Evaluation {
+        text: EvaluationText {
+            name: "evaluation.txt".to_owned(),
+            sha256: crate::base::hash::sha256(b"text"),
+        },
+        context: 512,
+        chunks: 16,
+        chunks_asked: 16,
+        predictions: 4080,
+        perplexity: measured(12.34 * ratio, 0.31),
+        divergence: Some(Divergence {
+            base_perplexity: measured(12.34, 0.3),
+            perplexity_ratio: measured(ratio, 0.002),
+            mean_kld: measured(kld, kld / 40.0),
+            median_kld: kld * 0.7,
+            kld_99,
+            max_kld: kld_99 * 4.0,
+            same_top: measured(same_top, 0.004),
+        }),
+        tool: "llama.cpp b11312 (0c1e57098)".to_owned(),
+        measured: "2026-11-23T05:01:12Z".to_owned(),
+        seconds: 21.5,
+    }
+}
+
+/// The example, measured.
+fn evaluated() -> QuantizationMetadata {
+    let mut metadata = example();
+    metadata.outputs[0].evaluation = Some(evaluation(0.000_912, 0.0081, 0.984, 1.0003));
+    metadata.outputs[1].evaluation = Some(evaluation(0.042_551, 0.41, 0.917, 1.0241));
+    metadata
+}
+
+#[test]
+fn the_card_of_measured_outputs() {
+    insta::assert_snapshot!(card(&fields(), &evaluated(), Some("my-org/jamph-qwen2.5-0.5b")).render());
+}
+
+#[test]
+fn the_log_of_measured_outputs() {
+    let log = log::render("jamph-qwen2.5-0.5b", &evaluated());
+    let from = log.find("\n## Q4_K_M").expect("its section");
+    insta::assert_snapshot!(&log[from..]);
+}
+
+#[test]
+fn figures_that_come_later_make_the_card_that_it_would_have_been() {
+    let (before, after) = (example(), evaluated());
+    let render = |metadata| card(&fields(), metadata, Some("me/x")).render();
+    assert_eq!(refreshed(&render(&before), &after), Some(render(&after)));
+    assert_eq!(refreshed(&render(&after), &before), Some(render(&before)));
+    assert_eq!(refreshed("# Mine\n\n## Files\n", &after), None);
+    let (old, new) = (log::render("x y", &before), log::render("x y", &after));
+    assert_eq!(log::refreshed(&old, &after), new);
+}
+
+#[test]
+fn figures_over_other_texts_are_not_compared() {
+    let mut metadata = evaluated();
+    let other = metadata.outputs[0].evaluation.as_mut().unwrap();
+    other.text.sha256 = "0".repeat(64);
+    other.text.name = "x`|<b>.txt".to_owned();
+    let text = card(&fields(), &metadata, None).render();
+    assert_eq!(text.matches("| Method | Size | Mean KLD |").count(), 2, "{text}");
+    assert!(text.contains("can be compared with each other"), "{text}");
+    assert!(!text.contains("evaluation.svg"), "one point is no picture\n{text}");
+    assert_eq!(picture::picture("x", &metadata.outputs), None);
+    for o in &mut metadata.outputs {
+        o.evaluation.as_mut().unwrap().divergence = None;
+        o.evaluation.as_mut().unwrap().text.sha256 = "1".repeat(64);
+    }
+    let text = card(&fields(), &metadata, None).render();
+    assert!(text.contains("| Q8_0 | 531 MB | 12.3 ± 0.3 |"), "{text}");
+    assert!(!text.contains("KLD") && text.contains("./evaluation.svg"), "{text}");
+}
+
+#[test]
+fn the_picture() {
+    let mut outputs = Vec::new();
+    for (method, size, kld) in [
+        ("Q2_K", 88.2e6, 0.273),
+        ("Q3_K_M", 93.5e6, 0.109),
+        ("Q4_0", 91.7e6, 0.081),
+        ("Q4_K_S", 102.0e6, 0.052),
+        ("Q4_K_M", 105.5e6, 0.042),
+        ("IQ4_NL", 102.1e6, 0.051),
+        ("Q6_K", 138.4e6, 0.0021),
+        ("Q8_0", 144.8e6, 0.0009),
+        ("BF16", 270.9e6, -0.000_001),
+    ] {
+        let mut output = output(method, size as u64, 4.0, &[]);
+        output.evaluation = Some(evaluation(kld, kld * 9.0, 0.9, 1.01));
+        outputs.push(output);
+    }
+    let svg = picture::picture("SmolLM2-135M", &outputs).unwrap();
+    insta::assert_snapshot!(svg);
+    outputs.reverse();
+    assert_eq!(picture::picture("SmolLM2-135M", &outputs), Some(svg), "the order does not matter");
+    assert_eq!(picture::picture("x", &outputs[..1]), None);
+    assert_eq!(picture::picture("x", &[]), None);
+}
+
+#[test]
+fn the_picture_of_perplexities_is_linear() {
+    let mut metadata = evaluated();
+    for o in &mut metadata.outputs {
+        o.evaluation.as_mut().unwrap().divergence = None;
+    }
+    let svg = picture::picture("x", &metadata.outputs).unwrap();
+    assert!(svg.contains(">perplexity; lower is better<"), "{svg}");
+    for tick in ["12.4", "12.5", "12.6"] {
+        assert!(svg.contains(&format!(">{tick}<")), "{tick}\n{svg}");
+    }
+}
+
+/// Whether a text is well-formed XML, as far as a picture goes: one root, elements nested, attributes quoted, no
+/// character that XML lacks.
+#[track_caller]
+fn assert_well_formed(svg: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = svg;
+    while let Some(at) = rest.find('<') {
+        let text = &rest[..at];
+        assert!(!text.contains('>') && !text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        for entity in text.split('&').skip(1) {
+            let name = entity.split_once(';').map(|(name, _)| name);
+            assert!(name.is_some_and(|n| ["amp", "lt", "gt", "quot", "#39"].contains(&n)), "{entity:?}");
+        }
+        let end = rest[at..].find('>').expect("a tag ends") + at;
+        let tag = &rest[at + 1..end];
+        rest = &rest[end + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name));
+            continue;
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        assert!(!tag.contains(['<', '&']), "{tag}");
+        let name = tag.split([' ', '/']).next().unwrap();
+        assert!(
+            ["svg", "title", "desc", "style", "rect", "text", "line", "circle", "polyline"].contains(&name),
+            "{tag}"
+        );
+        if !tag.ends_with('/') {
+            open.push(name);
+        }
+    }
+    assert_eq!((open, rest), (Vec::new(), "\n"));
 }
 
 #[test]
@@ -339,5 +493,28 @@ proptest! {
         prop_assert_eq!(back.get("quantized_by").and_then(Node::as_text), Some(by.as_str()));
         prop_assert_eq!(back.get("tags"), Some(&Node::List(vec![Node::text(tag)])));
         prop_assert_eq!(back.get(&format!("extra_gated_{key}")).and_then(Node::as_text), Some(prompt.as_str()));
+    }
+
+    #[test]
+    fn a_picture_is_well_formed_whatever_is_in_the_metadata(
+        title in any::<String>(),
+        rows in proptest::collection::vec((any::<String>(), any::<u64>(), any::<f64>(), any::<f64>()), 2..12),
+        compared in any::<bool>(),
+    ) {
+        let outputs: Vec<Output> = rows
+            .iter()
+            .map(|(method, size, kld, ratio)| {
+                let mut output = output(method, *size, 4.0, &[]);
+                let finite = |x: f64| if x.is_finite() { x } else { 0.0 };
+                let mut figures = evaluation(finite(*kld), 1.0, 0.5, finite(*ratio));
+                figures.perplexity.value = finite(figures.perplexity.value);
+                figures.divergence = figures.divergence.filter(|_| compared);
+                output.evaluation = Some(figures);
+                output
+            })
+            .collect();
+        let svg = picture::picture(&title, &outputs).unwrap();
+        assert_well_formed(&svg);
+        prop_assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}", svg);
     }
 }

@@ -9,6 +9,7 @@
 //! The way through: [`tree`] (YAML with places) → [`raw`] (what each key may hold) → [`resolve`] (what is meant) →
 //! [`model`]. No file is read here, and nothing is known of methods beyond the [`Vocabulary`] that is passed in.
 
+mod evaluate;
 mod model;
 mod problem;
 mod raw;
@@ -25,7 +26,7 @@ use std::path::Path;
 pub use crate::base::repo_id::{RepoId, RepoIdError};
 pub use model::{
     Card, Config, Convert, Effect, Evaluate, Feature, Imatrix, KvValue, Layer, LlamaCpp, Metadata, Model,
-    OutType, Publish, Quantize, Split, TensorType, Unbuilt,
+    OutType, Publish, Quantize, Require, Split, TensorType, Unbuilt,
 };
 pub use problem::{Place, Problem, Problems};
 pub use resolve::Around;

@@ -291,15 +291,56 @@ pub enum Imatrix {
     },
 }
 
-/// What to measure the outputs on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What to measure of the outputs, on what, and what they must reach.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evaluate {
-    /// The text.
-    pub dataset: PathBuf,
-    /// How many chunks of it; all if it is not said.
-    pub chunks: Option<u32>,
-    /// Whether the KL divergence is measured too.
+    /// The text; the one that the program brings along if it is not said.
+    pub dataset: Option<PathBuf>,
+    /// How many chunks of it, at most.
+    pub chunks: u32,
+    /// Tokens in a chunk.
+    pub context: u32,
+    /// Whether the KL divergence is measured, or the perplexity alone.
     pub kl_divergence: bool,
+    /// What an output must reach to be published.
+    pub require: Require,
+}
+
+impl Default for Evaluate {
+    /// Some 4,000 predictions: the mean of their KL divergence is known to two or three percent.
+    fn default() -> Self {
+        Evaluate { dataset: None, chunks: 16, context: 512, kl_divergence: true, require: Require::default() }
+    }
+}
+
+impl Evaluate {
+    /// Predictions that are looked at, at most: those in the second half of each chunk, but for the last token's, which
+    /// has no successor.
+    pub fn predictions(&self) -> u64 {
+        u64::from(self.chunks) * u64::from(self.context - 1 - self.context / 2)
+    }
+}
+
+/// What an output must reach to be published. What is not said is not asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Require {
+    /// Mean of the KL divergence, at most.
+    pub mean_kld: Option<f64>,
+    /// Its 99th percentile, at most.
+    pub kld_99: Option<f64>,
+    /// Share of the predictions with the same most likely token, at least.
+    pub same_top: Option<f64>,
+    /// Perplexity, at most.
+    pub perplexity: Option<f64>,
+    /// Perplexity in that of the unquantized model, at most.
+    pub perplexity_ratio: Option<f64>,
+}
+
+impl Require {
+    /// Whether it asks for a comparison with the unquantized model.
+    pub fn compares(&self) -> bool {
+        [self.mean_kld, self.kld_99, self.same_top, self.perplexity_ratio].iter().any(Option::is_some)
+    }
 }
 
 /// When an output is split into several files.

@@ -4,8 +4,8 @@
 use super::model::OutType;
 use super::read::{List, section};
 use super::scalar::{
-    Count, FilePath, KvOverrides, LlamaCommit, LlamaTag, Method, Owner, Pattern, PreTokenizer, Prefix, Size,
-    Stem, TensorTypeName, Url, Version,
+    Bound, Context, Count, FilePath, KvOverrides, LlamaCommit, LlamaTag, Method, Owner, Pattern,
+    PreTokenizer, Prefix, Share, Size, Stem, TensorTypeName, Url, Version,
 };
 use super::source::{Revision, Source};
 use crate::base::repo_id::RepoId;
@@ -137,16 +137,35 @@ section! {
 }
 
 section! {
-    /// Measure the outputs against the unquantized model.
+    /// Measure the outputs against the unquantized model, with llama.cpp's llama-perplexity.
     RawEvaluate {
-        /// Text file to measure on.
-        #[schemars(required)]
+        /// Text file to measure on; a text that the program brings along if it is not said.
         dataset: FilePath,
-        /// How many chunks of it to use.
+        /// How many chunks of it to use, at most. 16 if it is not said.
         chunks: Count,
-        /// Also measure the KL divergence.
+        /// Tokens in a chunk; the predictions in its second half count. 512 if it is not said.
+        context: Context,
+        /// Measure the KL divergence, not only the perplexity. True if it is not said.
         kl_divergence: bool,
-    } requires ["dataset" = "test.txt"]
+        /// What an output must reach to be published.
+        require: RawRequire,
+    }
+}
+
+section! {
+    /// What an output must reach to be published; the job publishes the others.
+    RawRequire {
+        /// Mean of the KL divergence, at most.
+        mean_kld: Bound,
+        /// The KL divergence that 99 % of the predictions stay below, at most.
+        kld_99: Bound,
+        /// Share of the predictions whose most likely token is the unquantized model's, at least, such as 0.9.
+        same_top: Share,
+        /// Perplexity, at most.
+        perplexity: Bound,
+        /// Perplexity divided by that of the unquantized model, at most, such as 1.05.
+        perplexity_ratio: Bound,
+    }
 }
 
 section! {

@@ -317,6 +317,110 @@ impl Read for Count {
     }
 }
 
+/// Tokens in a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context(pub u32);
+
+impl Context {
+    /// Half of a chunk is measured: with fewer tokens that is next to nothing.
+    const LEAST: u32 = 64;
+    /// More than any model takes.
+    const MOST: u32 = 1 << 20;
+}
+
+impl JsonSchema for Context {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Context".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "integer", "minimum": Self::LEAST, "maximum": Self::MOST })
+    }
+}
+
+impl Read for Context {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let tokens = u32::read(node, reader)?;
+        if (Self::LEAST..=Self::MOST).contains(&tokens) {
+            return Some(Context(tokens));
+        }
+        let text = format!("a chunk has from {} to {} tokens", Self::LEAST, Self::MOST);
+        reader.report(Problem::new(node.place, text).hint("512 is usual"));
+        None
+    }
+}
+
+/// A number that is not negative.
+fn number(node: &Node, reader: &mut Reader<'_>) -> Option<f64> {
+    let value = match node.value {
+        Value::Float(value) => value,
+        Value::Integer(value) => value as f64,
+        _ => {
+            reader.expected("a number", node);
+            return None;
+        }
+    };
+    if value.is_finite() && value >= 0.0 {
+        return Some(value);
+    }
+    reader.report(Problem::new(node.place, "the number must not be negative"));
+    None
+}
+
+/// What a figure may be, at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound(pub f64);
+
+impl JsonSchema for Bound {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bound".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "number", "minimum": 0 })
+    }
+}
+
+impl Read for Bound {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        number(node, reader).map(Bound)
+    }
+}
+
+/// A part of a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share(pub f64);
+
+impl JsonSchema for Share {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Share".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+}
+
+impl Read for Share {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match number(node, reader)? {
+            share if share <= 1.0 => Some(Share(share)),
+            percent => {
+                let problem = Problem::new(node.place, "a share is at most 1");
+                let percent = format!("write {percent} % as `{}`", percent / 100.0);
+                reader.report(problem.hint(percent));
+                None
+            }
+        }
+    }
+}
+
 /// The format's version.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Version;

@@ -1,12 +1,15 @@
 //! What is to be made and why: the models that were asked for, and for each output whether it is up to date, in its
-//! folder or where it is published. [`matrix`] is the same as jobs of a workflow. Pure.
+//! folder or where it is published; and whether its quality is what was asked for. [`matrix`] is the same as jobs of a
+//! workflow. Pure.
 
 pub mod matrix;
+mod quality;
 
 use std::fmt;
 
 use thiserror::Error;
 
+pub use self::quality::{Shortfall, shortfalls};
 use crate::card::metadata::{MetadataError, QuantizationMetadata, Stale, Wanted};
 use crate::config::Model;
 use crate::hub::RemoteFile;
@@ -35,6 +38,8 @@ pub enum Why {
     Stale(Stale),
     /// The file is not there or does not have the size that its metadata states.
     Damaged,
+    /// It is published, but nobody measured it as is asked for now, and it is not here.
+    Unmeasured,
 }
 
 impl fmt::Display for Why {
@@ -45,6 +50,7 @@ impl fmt::Display for Why {
             Why::Unreadable(why) => f.write_str(why),
             Why::Stale(stale) => stale.fmt(f),
             Why::Damaged => f.write_str("the file is missing or was changed"),
+            Why::Unmeasured => f.write_str("published, but not measured yet"),
         }
     }
 }

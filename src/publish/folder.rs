@@ -9,7 +9,7 @@ use crate::base::file_name::is_licence;
 use crate::base::front_matter;
 use crate::card::inherit::{self, Fields};
 use crate::card::metadata::{self, MetadataError, QuantizationMetadata};
-use crate::card::{self, DEFAULT_DESCRIPTION, notice_of};
+use crate::card::{self, DEFAULT_DESCRIPTION, log, notice_of, picture};
 use crate::hub::{Content, PublishFile};
 
 /// Longest licence file that comes along.
@@ -95,6 +95,35 @@ pub fn files_of(metadata: &QuantizationMetadata, folder: &Path) -> Result<Vec<Pu
         files.push(PublishFile { path: part.file, content });
     }
     Ok(files)
+}
+
+/// The texts of a folder whose metadata changed after they were written: the card, the log, the picture and, last, the
+/// metadata. A card that was changed by hand stays as it is.
+///
+/// # Errors
+/// One cannot be read.
+pub fn refreshed(
+    folder: &Path,
+    metadata: &QuantizationMetadata,
+) -> Result<Vec<(PathBuf, Vec<u8>)>, FolderError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FolderError::Io { path, source }),
+        }
+    };
+    let readme = read(card::FILE_NAME)?.and_then(|text| card::refreshed(&text, metadata));
+    let log = read(log::FILE_NAME)?.map(|log| log::refreshed(&log, metadata));
+    let title = folder.file_name().unwrap_or_default().to_string_lossy();
+    let texts = [
+        (card::FILE_NAME, readme),
+        (log::FILE_NAME, log),
+        (picture::FILE_NAME, picture::picture(&title, &metadata.outputs)),
+        (metadata::FILE_NAME, Some(metadata.to_json())),
+    ];
+    Ok(texts.into_iter().filter_map(|(name, text)| Some((folder.join(name), text?.into_bytes()))).collect())
 }
 
 /// The licence files of a folder, by name.

@@ -56,7 +56,13 @@ pub fn merge(
         .map(|(m, o)| {
             let made = m.made(o);
             let origin = (made != last).then(|| Box::new(made.to_origin()));
-            Output { origin, ..(*o).clone() }
+            // The same files need not be measured again.
+            let figures = || {
+                let published = published.iter().flat_map(|(_, m)| &m.outputs);
+                published.filter(|p| p.files() == o.files()).find_map(|p| p.evaluation.clone())
+            };
+            let evaluation = o.evaluation.clone().or_else(figures);
+            Output { origin, evaluation, ..(*o).clone() }
         })
         .collect();
     let top = last.to_origin();

@@ -4,7 +4,7 @@ use super::merge::{Merged, merge};
 use super::there::There;
 use crate::base::hash;
 use crate::card::metadata::{self, QuantizationMetadata};
-use crate::card::{self, Card, Fields, log};
+use crate::card::{self, Card, Fields, log, picture};
 use crate::hub::{Content, Destination, Publication, PublishFile, RemoteFile, Transport};
 
 /// An output that is ready: its metadata, which lists it alone, and its files.
@@ -69,9 +69,19 @@ impl Order<'_> {
             }
         }
         let text = |(path, bytes): (String, Vec<u8>)| PublishFile { path, content: Content::Text(bytes) };
-        let texts = self.render(&merged.metadata).into_iter().filter(|(path, bytes)| !is(tree, path, bytes));
+        let texts = self.render(&merged.metadata);
+        let mut delete = merged.delete.clone();
+        // A picture of figures that are gone.
+        let is_picture = |path: &str| path == picture::FILE_NAME;
+        let ours = there
+            .and_then(|t| t.metadata.as_ref())
+            .is_some_and(|m| picture::picture("", &m.outputs).is_some());
+        if ours && tree.iter().any(|f| is_picture(&f.path)) && !texts.iter().any(|(path, _)| is_picture(path))
+        {
+            delete.push(picture::FILE_NAME.to_owned());
+        }
+        let texts = texts.into_iter().filter(|(path, bytes)| !is(tree, path, bytes));
         files.extend(texts.map(text));
-        let delete = merged.delete.clone();
         if files.is_empty() && delete.is_empty() {
             return None;
         }
@@ -126,6 +136,8 @@ impl Order<'_> {
             (log::FILE_NAME.to_owned(), log::render(title, metadata).into_bytes()),
             (metadata::FILE_NAME.to_owned(), metadata.to_json().into_bytes()),
         ];
+        let picture = picture::picture(title, &metadata.outputs);
+        texts.extend(picture.map(|svg| (picture::FILE_NAME.to_owned(), svg.into_bytes())));
         texts.extend(licences.iter().map(|l| (l.name.clone(), l.bytes.clone())));
         texts
     }

@@ -184,6 +184,7 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
         imatrix_coverage: planned.coverage.as_ref().map(coverage),
         quality: pass.file_loss(&planned.layout.header).as_ref().and_then(quality),
         tensors: tensors.collect(),
+        evaluation: None,
         seconds,
         origin: None,
     }

@@ -20,6 +20,7 @@ pub use run::{Machine, Made, Origin, Program, Run, Step};
 pub use source::{Source, SourceFile};
 pub use stale::{Stale, Wanted};
 
+pub use super::evaluation::{Conditions, Divergence, Evaluation, EvaluationText, Measured};
 use crate::hub::RemoteFile;
 
 /// The version of the format that this program writes and reads.
@@ -73,6 +74,9 @@ pub struct Output {
     /// The same for each tensor that was quantized, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tensors: Vec<TensorQuality>,
+    /// What its predictions lose, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
     /// Seconds that the file took; files of one pass share their time.
     pub seconds: f64,
     /// By what, from what and when it was made, where that is not what the whole file says: outputs of several runs stand

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::Resolve;
+use crate::config::evaluate;
 use crate::config::model::{
-    Card, Convert, Evaluate, Feature, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType, Unbuilt,
+    Card, Convert, Feature, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType, Unbuilt,
 };
 use crate::config::problem::{Place, Problem};
 use crate::config::raw::{RawImatrix, RawPublish, RawSettings, RawSplit};
@@ -58,13 +59,7 @@ impl Resolve<'_> {
                     .collect()
             }),
             imatrix: raw.imatrix.and_then(|imatrix| self.imatrix(imatrix)),
-            evaluate: raw.evaluate.and_then(|section| {
-                Some(Evaluate {
-                    dataset: self.path(section.value.dataset?.value.0),
-                    chunks: section.value.chunks.map(|chunks| chunks.value.0),
-                    kl_divergence: plain(section.value.kl_divergence).unwrap_or_default(),
-                })
-            }),
+            evaluate: raw.evaluate.map(|section| evaluate::resolve(section, self.folder, self.problems)),
             split: raw.split.and_then(|split| self.split(&split)),
             publish: raw.publish.map(|publish| self.publish(publish.value)).unwrap_or_default(),
             card: Card {

@@ -185,3 +185,28 @@ models:
     assert_eq!(pairs[2].1, KvValue::Float(0.5));
     assert_eq!(pairs[3].1, KvValue::Text("Tiny".to_owned()));
 }
+
+#[test]
+fn an_evaluation_says_only_what_is_not_usual() {
+    let config = good(
+        "
+version: 1
+defaults: { methods: [Q8_0], evaluate: {} }
+models:
+  - source: a/b
+  - source: a/c
+    evaluate: { dataset: t.txt, chunks: 4, context: 256, kl_divergence: false, require: { perplexity: 20 } }
+  - source: a/d
+    evaluate: { require: { mean_kld: 0.05, kld_99: 1, same_top: 0.9, perplexity_ratio: 1.05 } }
+",
+    );
+    let of = |i: usize| config.models[i].evaluate.clone().unwrap();
+    assert_eq!(of(0), Evaluate::default());
+    assert_eq!((of(0).chunks, of(0).context, of(0).predictions()), (16, 512, 16 * 255));
+    let require = Require { perplexity: Some(20.0), ..Require::default() };
+    let dataset = Some("/base/t.txt".into());
+    assert_eq!(of(1), Evaluate { dataset, chunks: 4, context: 256, kl_divergence: false, require });
+    let (mean_kld, kld_99, same_top) = (Some(0.05), Some(1.0), Some(0.9));
+    let perplexity_ratio = Some(1.05);
+    assert_eq!(of(2).require, Require { mean_kld, kld_99, same_top, perplexity: None, perplexity_ratio });
+}

@@ -139,7 +139,39 @@ fn settings() {
         "metadata: { license: mit, license_name: x }",
         &["4:10: the licence is `mit` and is also called `x`; `license_name` goes with `license: other`"],
     );
-    check_defaults("evaluate: {}", &["2:13: `dataset` is missing; add `dataset: test.txt`"]);
+    check_defaults(
+        "evaluate: { require: {} }",
+        &["2:24: `require` asks for nothing; write a figure, such as `mean_kld: 0.05`, or leave the key out"],
+    );
+    check_defaults("evaluate: { require: { mean_kld: -1 } }", &["2:36: the number must not be negative"]);
+    check_defaults(
+        "evaluate: { require: { mean_kld: low } }",
+        &["2:36: `mean_kld` must be a number, not text"],
+    );
+    check_defaults(
+        "evaluate: { require: { same_top: 95 } }",
+        &["2:36: a share is at most 1; write 95 % as `0.95`"],
+    );
+    check_defaults(
+        "evaluate: { require: { mean_kdl: 1 } }",
+        &["2:26: unknown key `mean_kdl`; did you mean `mean_kld`?"],
+    );
+    check_defaults(
+        "evaluate: { context: 8 }",
+        &["2:24: a chunk has from 64 to 1048576 tokens; 512 is usual"],
+    );
+    check_defaults(
+        "evaluate: { chunks: 2, context: 64 }",
+        &[
+            "2:13: 2 chunks of 64 tokens give 62 predictions, and fewer than 100 tell nothing; take more `chunks`, or a larger `context`",
+        ],
+    );
+    check_defaults(
+        "evaluate: { kl_divergence: false, require: { perplexity: 20, same_top: 0.9 } }",
+        &[
+            "2:46: what `require` asks for is not measured: `kl_divergence` is false; leave `kl_divergence` out, or require a `perplexity` alone",
+        ],
+    );
 }
 
 #[test]
