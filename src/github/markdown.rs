@@ -21,12 +21,19 @@ pub fn code(text: &str) -> String {
         return format!("`{text}`");
     }
     // Backticks would end a span of code, and bars a cell, whatever is before them.
-    format!("<code>{}</code>", entities(&text, |c| c == ' ' || c.is_alphanumeric()))
+    format!("<code>{}</code>", entities(&text, |_, c, _| c == ' ' || c.is_alphanumeric()))
 }
 
 /// A text as prose, as far as GitHub could read something into it.
 pub fn prose(text: &str) -> String {
-    entities(&one_line(text), |c| c.is_alphanumeric() || " ,;()'-".contains(c))
+    let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    entities(&one_line(text), |before, c, after| match c {
+        // Within a word, as in a method's name or a path, they are nothing else.
+        '_' | '/' => word(before) && word(after),
+        // `:smile:`, `https:`
+        ':' => matches!(after, None | Some(' ')),
+        c => c.is_alphanumeric() || " ,;()'-?%+=\"".contains(c),
+    })
 }
 
 /// A message as this program writes them: prose, with literals in backticks.
@@ -86,21 +93,30 @@ fn one_line(text: &str) -> String {
     out
 }
 
-fn entities(text: &str, plain: impl Fn(char) -> bool) -> String {
+/// `plain` says of a character, with its neighbours, whether it may stand as it is.
+fn entities(text: &str, plain: impl Fn(Option<char>, char, Option<char>) -> bool) -> String {
     let mut out = String::with_capacity(text.len() * 2);
-    for c in text.chars() {
+    let mut before = None;
+    let mut left = text.chars().peekable();
+    while let Some(c) = left.next() {
+        let after = left.peek().copied();
         match c {
+            // `GH-1` is an issue.
+            '-' if out.to_ascii_lowercase().ends_with("gh") && after.is_some_and(|c| c.is_ascii_digit()) => {
+                out.push_str("-&#8203;");
+            }
             // A zero width space keeps what follows from being a name or a number.
             '@' | '#' => {
                 let _ = write!(out, "&#{};&#8203;", u32::from(c));
             }
             // `www.` begins a link.
             '.' if !out.to_ascii_lowercase().ends_with("www") => out.push('.'),
-            c if plain(c) || !c.is_ascii() => out.push(c),
+            c if plain(before, c, after) || !c.is_ascii() => out.push(c),
             c => {
                 let _ = write!(out, "&#{};", u32::from(c));
             }
         }
+        before = Some(c);
     }
     out
 }
@@ -186,21 +202,23 @@ pub(crate) mod tests {
     fn prose_is_neither_markup_nor_mention() {
         for text in HOSTILE {
             let markdown = prose(text);
-            assert!(!markdown.contains(['`', '|', '<', '>', '[', ']', '*', '_', '@', '\n', '\\', '$', ':']));
+            assert!(!markdown.contains(['`', '|', '<', '>', '[', ']', '*', '@', '\n', '\\', '$']));
+            assert!(!markdown.contains(":/") && !markdown.contains(":s") && !markdown.contains(" _"));
             assert!(!markdown.to_lowercase().contains("www."), "{markdown}");
             assert_eq!(decode(&markdown).replace('\u{200b}', ""), one_line(text));
             // What is left of a `#` is that of an entity.
             assert!(markdown.match_indices('#').all(|(i, _)| markdown[..i].ends_with('&')), "{markdown}");
         }
         assert_eq!(prose("a, b (c)"), "a, b (c)");
-        assert!(decode(&prose("@a #1")).contains("@\u{200b}a #\u{200b}1"));
+        assert_eq!(prose("Q4_K_M in a/b: _x_ :s: 1?"), "Q4_K_M in a/b: &#95;x&#95; &#58;s: 1?");
+        assert!(decode(&prose("@a #1 GH-1")).contains("@\u{200b}a #\u{200b}1 GH-\u{200b}1"));
     }
 
     #[test]
     fn messages_keep_their_literals() {
         assert_eq!(message("`them/x` is not there"), "`them/x` is not there");
         assert_eq!(message("odd ` tick"), "<code>odd &#96; tick</code>");
-        assert_eq!(message("for @a: `b|c`"), "for &#64;&#8203;a&#58; <code>b&#124;c</code>");
+        assert_eq!(message("for @a: `b|c`"), "for &#64;&#8203;a: <code>b&#124;c</code>");
     }
 
     #[test]

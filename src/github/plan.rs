@@ -256,7 +256,7 @@ mod tests {
             "## Quantization plan\n\n1 output of 1 model to make, 1 model that cannot be made, 5.00 MB to download, 1.50 MB to publish.\n\n",
             "### ❌ `broken`\n\nCannot be made: `them/broken` is not there — check the name\n\n",
             "### `tiny`\n\nFrom `them/tiny` at `0123456789ab`: llama, 1.2M parameters\nTo [`me/tiny`](https://hub.example/me/tiny): to be created, public\n\n",
-            "| `Q4_0` | 1.50 MB | 4.50 | 🔨 make&#58; new |\n",
+            "| `Q4_0` | 1.50 MB | 4.50 | 🔨 make: new |\n",
             "\n5.00 MB to download, 6.50 MB of disk, 1.50 MB to publish\n",
             "- `done` up to date in [`me/done`](https://hub.example/me/done)\n",
         ] {
@@ -279,7 +279,7 @@ mod tests {
         let text = PlanText { problems: vec![problem], ..PlanText::default() }.markdown(LONGEST_COMMENT);
         assert!(text.contains("has 1 problem; nothing"), "{text}");
         assert!(
-            text.contains("- ❌ `models.yaml:3:5`: unknown key `sorce` — did you mean `source`&#63;\n"),
+            text.contains("- ❌ `models.yaml:3:5`: unknown key `sorce` — did you mean `source`?\n"),
             "{text}"
         );
     }

@@ -23,7 +23,7 @@ const PASSING: &[Code] = &[
 ];
 
 /// Shows events to the runner and to those who read its log.
-pub struct Actions<W> {
+pub struct Actions<W: Write> {
     lines: Box<dyn Observer>,
     /// Whether `lines` get what is an annotation, too: they are no lines of the same log.
     both: bool,
@@ -31,7 +31,7 @@ pub struct Actions<W> {
     redactor: Redactor,
 }
 
-struct State<W> {
+struct State<W: Write> {
     out: W,
     /// The job whose group is open.
     group: Option<String>,
@@ -62,6 +62,13 @@ impl<W: Write> State<W> {
         if self.group.take().is_some() {
             write_line(&mut self.out, command::END_GROUP.to_owned());
         }
+    }
+}
+
+impl<W: Write> Drop for Actions<W> {
+    fn drop(&mut self) {
+        // What is said after the last event is not of the last job.
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).close();
     }
 }
 

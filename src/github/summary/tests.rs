@@ -45,7 +45,7 @@ fn a_model_has_its_table_its_chart_and_its_times() {
         "| `Q4_0` | 1.50 MB | 4.50 | 20.2 dB | [`tiny-q4_0.gguf`](https://hub.example/me/tiny/blob/fedcba/tiny-q4_0.gguf) | made |\n",
         "| up to date |\n",
         "    x-axis [\"Q4_0\", \"Q8_0\"]\n    y-axis \"MB\" 0 --> 2.50\n    bar [1.50, 2.50]\n",
-        "| converted and quantized in one pass&#58; Q4&#95;0 | 12.3 s |\n",
+        "| converted and quantized in one pass: Q4_0 | 12.3 s |\n",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
