@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::attributes;
 use super::repo::{Entry, Repository};
-use super::{Answer, Shared, refuse};
+use super::{Answer, Refused, Shared, refuse};
 
 /// Seconds that a token lives which was given for a workflow's identity.
 const EXCHANGED: u64 = 3600;
@@ -111,7 +111,7 @@ impl Accounts {
         let invalid = || {
             let text = "Invalid credentials in Authorization header";
             let headers = [("x-error-message", text), ("www-authenticate", "Bearer")];
-            Box::new((StatusCode::UNAUTHORIZED, headers, Json(json!({"error": text}))).into_response())
+            Refused::from((StatusCode::UNAUTHORIZED, headers, Json(json!({"error": text}))).into_response())
         };
         let account = tokens.get_mut(token).ok_or_else(invalid)?;
         let expired = account.expires.is_some_and(|end| end <= Instant::now());

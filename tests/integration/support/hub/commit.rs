@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::accounts::Caller;
 use super::attributes;
 use super::repo::{Commit, Content, Entry};
-use super::{Answer, Shared, refuse};
+use super::{Answer, Shared, no};
 
 const ATTRIBUTES: &str = ".gitattributes";
 
@@ -82,12 +82,9 @@ pub(super) async fn preupload(
     Path((owner, name, revision)): Path<(String, String, String)>,
     Query(query): Query<HashMap<String, String>>,
     Json(asked): Json<Preupload>,
-) -> Response {
+) -> Answer {
     let id = format!("{owner}/{name}");
-    let commit = match may_change(&shared, &id, &revision, &caller, query.contains_key("create_pr")) {
-        Err(response) => return *response,
-        Ok(commit) => commit,
-    };
+    let commit = may_change(&shared, &id, &revision, &caller, query.contains_key("create_pr"))?;
     let attributes = asked.git_attributes.unwrap_or_else(|| text(&commit, ATTRIBUTES));
     let ignore = asked.git_ignore.unwrap_or_else(|| text(&commit, ".gitignore"));
     let files: Vec<Value> = asked
@@ -103,7 +100,7 @@ pub(super) async fn preupload(
             answer
         })
         .collect();
-    Json(json!({"files": files, "commitOid": commit.id})).into_response()
+    Ok(Json(json!({"files": files, "commitOid": commit.id})).into_response())
 }
 
 /// The commit that a change starts from, if the token may make one.
@@ -113,7 +110,7 @@ fn may_change(shared: &Shared, id: &str, revision: &str, caller: &Caller, create
     if caller.may_write(id) || proposes && caller.may_propose() {
         Ok(commit)
     } else {
-        Err(Box::new(caller.refused("You don't have write access to this repository")))
+        Err(caller.refused("You don't have write access to this repository").into())
     }
 }
 
@@ -132,51 +129,43 @@ pub(super) async fn commit(
     Path((owner, name, revision)): Path<(String, String, String)>,
     Query(query): Query<HashMap<String, String>>,
     body: Bytes,
-) -> Response {
+) -> Answer {
+    const STALE: &str = "A commit has happened since. Please refresh and try again.";
+    let refused = |status, text: &str| Err(said(status, text).into());
     let id = format!("{owner}/{name}");
     let create_pr = query.contains_key("create_pr");
-    let mut base = match may_change(&shared, &id, &revision, &caller, create_pr) {
-        Err(response) => return *response,
-        Ok(commit) => commit,
-    };
+    let mut base = may_change(&shared, &id, &revision, &caller, create_pr)?;
     let lines: Result<Vec<Line>, _> =
         body.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(serde_json::from_slice).collect();
     let mut lines = match lines {
-        Err(error) => return said(400, &format!("malformed commit: {error}")),
+        Err(error) => return refused(400, &format!("malformed commit: {error}")),
         Ok(lines) => lines.into_iter(),
     };
-    let Some(Line::Header(header)) = lines.next() else { return said(400, "the first line is no header") };
+    let Some(Line::Header(header)) = lines.next() else {
+        return refused(400, "the first line is no header");
+    };
     if header.summary.is_empty() {
-        return said(400, "\"summary\" is required");
+        return refused(400, "\"summary\" is required");
     }
     if let Some(parent) = &header.parent_commit {
         if create_pr {
-            base = match shared.find(&id, parent, &caller) {
-                Err(response) => return *response,
-                Ok((_, commit)) => commit,
-            };
+            (_, base) = shared.find(&id, parent, &caller)?;
         } else if parent.len() < 7 || !base.id.starts_with(parent) {
-            return said(412, "A commit has happened since. Please refresh and try again.");
+            return refused(412, STALE);
         }
     }
     let mut files = base.files.clone();
     for line in lines {
-        if let Err(response) = apply(&shared, &mut files, line) {
-            return *response;
-        }
+        apply(&shared, &mut files, line)?;
     }
     let mut repos = shared.repos.lock().unwrap();
-    let Some(repository) = repos.get_mut(&id) else { return refuse(404, "RepoNotFound") };
+    let repository = repos.get_mut(&id).ok_or_else(|| no(404, "RepoNotFound"))?;
     let (number, proposal) = repository.next_pull_request();
     let reference = if create_pr { &proposal } else { &revision };
     // Somebody else was faster while this one was read.
     let head = repository.refs.get(reference);
     if !create_pr && head != Some(&base.id) {
-        return if head.is_some() {
-            said(412, "A commit has happened since. Please refresh and try again.")
-        } else {
-            refuse(404, "RevisionNotFound")
-        };
+        return if head.is_some() { refused(412, STALE) } else { Err(no(404, "RevisionNotFound")) };
     }
     let description = header.description.unwrap_or_default();
     let made = repository.commit(reference, Some(base.id), files, &header.summary, &description);
@@ -185,11 +174,11 @@ pub(super) async fn commit(
     if create_pr {
         answer["pullRequestUrl"] = json!(format!("{}/{id}/discussions/{number}", shared.api));
     }
-    Json(answer).into_response()
+    Ok(Json(answer).into_response())
 }
 
 fn apply(shared: &Shared, files: &mut BTreeMap<String, Entry>, line: Line) -> Answer<()> {
-    let refused = |status, text: String| Err(Box::new(said(status, &text)));
+    let refused = |status, text: String| Err(said(status, &text).into());
     match line {
         Line::Header(_) => return refused(400, "a second header".to_owned()),
         Line::File(file) => {
@@ -239,7 +228,7 @@ fn apply(shared: &Shared, files: &mut BTreeMap<String, Entry>, line: Line) -> An
 fn insert(files: &mut BTreeMap<String, Entry>, path: &str, entry: Entry) -> Answer<()> {
     let sound = !path.split('/').any(|part| ["", ".", "..", ".git"].contains(&part)) && !path.contains('\\');
     if !sound {
-        return Err(Box::new(said(400, &format!("{path}: not a path"))));
+        return Err(said(400, &format!("{path}: not a path")).into());
     }
     files.insert(path.to_owned(), entry);
     Ok(())

@@ -251,7 +251,7 @@ pub(super) async fn guard(
     if origin == Origin::Hub {
         match shared.accounts.caller(authorization.as_deref()) {
             Ok(caller) => _ = request.extensions_mut().insert(caller),
-            Err(response) => return *response,
+            Err(refused) => return refused.into_response(),
         }
     }
     let content = on != On::Cdn || request.method() == Method::GET;

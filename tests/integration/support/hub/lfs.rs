@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::accounts::Caller;
 use super::repo::Entry;
-use super::{Shared, refuse};
+use super::{Answer, Shared, no, refuse};
 
 /// What every answer of the batch is.
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
@@ -68,19 +68,17 @@ pub(super) async fn batch(
     Extension(caller): Extension<Caller>,
     Path((owner, git)): Path<(String, String)>,
     body: axum::body::Bytes,
-) -> Response {
+) -> Answer {
     let id = format!("{owner}/{}", git.trim_end_matches(".git"));
-    let Ok(asked) = serde_json::from_slice::<Batch>(&body) else { return refuse(400, "BadRequest") };
-    if let Err(response) = shared.find(&id, "main", &caller) {
-        return *response;
-    }
+    let asked: Batch = serde_json::from_slice(&body).map_err(|_| no(400, "BadRequest"))?;
+    shared.find(&id, "main", &caller)?;
     // Without a branch, or with a pull request's, it is for a proposal.
     let proposes = asked.r#ref.is_none_or(|r| r.name.starts_with("refs/pr/"));
     if !(caller.may_write(&id) || proposes && caller.may_propose()) {
-        return caller.refused("You don't have write access to this repository");
+        return Err(caller.refused("You don't have write access to this repository").into());
     }
     if asked.operation != "upload" {
-        return refuse(400, "OnlyUploads");
+        return Err(no(400, "OnlyUploads"));
     }
     let xet = shared.xet.is_on() && asked.transfers.iter().any(|t| t == "xet");
     let actions = |object: &Object| if xet { by_xet(&shared, &id) } else { by_http(&shared, &id, object) };
@@ -105,7 +103,7 @@ pub(super) async fn batch(
         (false, false) => "basic",
     };
     let answer = json!({"transfer": transfer, "objects": objects, "hash_algo": "sha256"});
-    ([(header::CONTENT_TYPE, LFS_JSON)], answer.to_string()).into_response()
+    Ok(([(header::CONTENT_TYPE, LFS_JSON)], answer.to_string()).into_response())
 }
 
 fn by_xet(shared: &Shared, id: &str) -> Value {
@@ -138,11 +136,9 @@ pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
     Path((number, part)): Path<(usize, u64)>,
     body: Body,
-) -> Response {
-    match shared.store.put(number, part, body).await {
-        Ok(tag) => [(header::ETAG, tag)].into_response(),
-        Err(response) => *response,
-    }
+) -> Answer {
+    let tag = shared.store.put(number, part, body).await?;
+    Ok([(header::ETAG, tag)].into_response())
 }
 
 /// `POST /api/lfs/complete?upload=…`; the address is signed, so that it needs no token.
@@ -150,14 +146,12 @@ pub(super) async fn complete(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<HashMap<String, usize>>,
     body: axum::body::Bytes,
-) -> Response {
-    let Ok(asked) = serde_json::from_slice::<Completion>(&body) else { return refuse(400, "BadRequest") };
+) -> Answer {
+    let asked: Completion = serde_json::from_slice(&body).map_err(|_| no(400, "BadRequest"))?;
     let number = query.get("upload").copied().unwrap_or_default();
     let parts: Vec<(u64, String)> = asked.parts.into_iter().map(|p| (p.part_number, p.etag)).collect();
-    match shared.store.complete(number, &asked.oid, &parts) {
-        Ok(()) => Json(json!({"success": true})).into_response(),
-        Err(response) => *response,
-    }
+    shared.store.complete(number, &asked.oid, &parts)?;
+    Ok(Json(json!({"success": true})).into_response())
 }
 
 /// `POST /{id}.git/info/lfs/verify`

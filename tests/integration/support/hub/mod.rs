@@ -450,10 +450,25 @@ async fn serve(settings: Settings, folder: &Path) -> Arc<Shared> {
 }
 
 /// What was asked for, or the refusal.
-type Answer<T> = Result<T, Box<Response>>;
+type Answer<T = Response> = Result<T, Refused>;
 
-fn no(status: u16, code: &'static str) -> Box<Response> {
-    Box::new(refuse(status, code))
+/// A refusal; boxed, since a response is large.
+struct Refused(Box<Response>);
+
+impl From<Response> for Refused {
+    fn from(response: Response) -> Self {
+        Refused(Box::new(response))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+fn no(status: u16, code: &'static str) -> Refused {
+    refuse(status, code).into()
 }
 
 fn refuse(status: u16, code: &'static str) -> Response {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::accounts::{Caller, pairs};
 use super::fault::{Fault, Struck};
 use super::repo::{Commit, Entry, Repository};
-use super::{Answer, Shared, card, no, refuse};
+use super::{Answer, Shared, card, no};
 
 /// What npm's client asks for when it wants to know where a file of Xet's is.
 const XET_INFO: &str = "application/vnd.xet-fileinfo+json";
@@ -57,6 +57,15 @@ impl Shared {
             None => Err(no(404, "RevisionNotFound")),
         }
     }
+
+    /// The commit at the revision, if whoever asks may read its files.
+    fn open(&self, id: &str, revision: &str, caller: &Caller) -> Answer<Commit> {
+        let (repository, commit) = self.find(id, revision, caller)?;
+        match caller.is_let_in(id, &repository) {
+            true => Ok(commit),
+            false => Err(no(if caller.is_somebody() { 403 } else { 401 }, "GatedRepo")),
+        }
+    }
 }
 
 /// `GET /api/models/{id}/discussions`: the pull requests, all of them open.
@@ -64,19 +73,16 @@ pub(super) async fn discussions(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     at: At,
-) -> Response {
+) -> Answer {
     let id = id(&at);
-    let repository = match shared.find(&id, "main", &caller) {
-        Err(response) => return *response,
-        Ok((repository, _)) => repository,
-    };
+    let (repository, _) = shared.find(&id, "main", &caller)?;
     let requests = repository.refs.keys().filter_map(|name| {
         let (number, commit) = (name.strip_prefix("refs/pr/")?.parse::<u64>().ok()?, repository.find(name)?);
         Some(json!({"num": number, "title": commit.summary, "status": "open", "isPullRequest": true,
             "repo": {"type": "model", "name": id}, "createdAt": "2026-01-01T00:00:00.000Z"}))
     });
     let list: Vec<Value> = requests.collect();
-    Json(json!({"count": list.len(), "start": 0, "discussions": list})).into_response()
+    Ok(Json(json!({"count": list.len(), "start": 0, "discussions": list})).into_response())
 }
 
 /// `GET /api/models/{id}[/revision/{revision}]`
@@ -84,12 +90,9 @@ pub(super) async fn info(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     at: At,
-) -> Response {
+) -> Answer {
     let id = id(&at);
-    let (repository, commit) = match shared.find(&id, &revision(&at), &caller) {
-        Err(response) => return *response,
-        Ok(found) => found,
-    };
+    let (repository, commit) = shared.find(&id, &revision(&at), &caller)?;
     let siblings: Vec<Value> = commit.files.keys().map(|path| json!({"rfilename": path})).collect();
     let gated = if repository.gated { json!("manual") } else { json!(false) };
     let card = match commit.files.get("README.md") {
@@ -100,13 +103,13 @@ pub(super) async fn info(
     };
     let tags = card.as_ref().and_then(|c| c.get("tags")).cloned().unwrap_or_else(|| json!([]));
     let used: u64 = commit.files.values().map(|f| f.size).sum();
-    Json(json!({
+    let about = json!({
         "_id": commit.id.get(..24), "id": id, "modelId": id, "author": at["owner"], "sha": commit.id,
         "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z",
         "private": repository.private || repository.private_to.is_some(), "gated": gated, "disabled": false,
         "downloads": 0, "likes": 0, "tags": tags, "cardData": card, "siblings": siblings, "usedStorage": used,
-    }))
-    .into_response()
+    });
+    Ok(Json(about).into_response())
 }
 
 /// `GET /api/models/{id}/refs[?include_prs=1]`
@@ -115,11 +118,8 @@ pub(super) async fn refs(
     Extension(caller): Extension<Caller>,
     at: At,
     Query(query): Query<HashMap<String, String>>,
-) -> Response {
-    let repository = match shared.find(&id(&at), "main", &caller) {
-        Err(response) => return *response,
-        Ok((repository, _)) => repository,
-    };
+) -> Answer {
+    let (repository, _) = shared.find(&id(&at), "main", &caller)?;
     let (proposals, branches): (Vec<_>, Vec<_>) =
         repository.refs.iter().partition(|(name, _)| name.starts_with("refs/pr/"));
     let branch = |(name, commit): (&String, &String)| {
@@ -133,7 +133,7 @@ pub(super) async fn refs(
     if query.contains_key("include_prs") {
         answer["pullRequests"] = proposals.into_iter().map(proposal).collect();
     }
-    Json(answer).into_response()
+    Ok(Json(answer).into_response())
 }
 
 /// `GET /api/models/{id}/tree/{revision}[/{folder}]?recursive=&expand=&cursor=`
@@ -144,11 +144,8 @@ pub(super) async fn tree(
     at: At,
     Query(query): Query<HashMap<String, String>>,
     uri: Uri,
-) -> Response {
-    let (_, commit) = match shared.find(&id(&at), &revision(&at), &caller) {
-        Err(response) => return *response,
-        Ok(found) => found,
-    };
+) -> Answer {
+    let (_, commit) = shared.find(&id(&at), &revision(&at), &caller)?;
     let recursive = query.get("recursive").is_some_and(|r| ["1", "true", "True"].contains(&r.as_str()));
     let from: usize = query.get("cursor").map_or(0, |c| c.parse().unwrap());
     let folder = match place(&at).1 {
@@ -158,7 +155,7 @@ pub(super) async fn tree(
     let inside: Vec<(&String, &Entry)> =
         commit.files.iter().filter(|(p, _)| p.starts_with(&folder)).collect();
     if inside.is_empty() && !folder.is_empty() {
-        return refuse(404, "EntryNotFound");
+        return Err(no(404, "EntryNotFound"));
     }
     // Folders come with the first page.
     let mut page = Vec::new();
@@ -182,7 +179,7 @@ pub(super) async fn tree(
         let link = format!("<{origin}{}?recursive={recursive}&cursor={next}>; rel=\"next\"", uri.path());
         response.headers_mut().insert(header::LINK, link.parse().unwrap());
     }
-    response
+    Ok(response)
 }
 
 /// `POST /api/models/{id}/paths-info/{revision}`, a form or JSON
@@ -191,11 +188,8 @@ pub(super) async fn paths_info(
     Extension(caller): Extension<Caller>,
     at: At,
     body: Bytes,
-) -> Response {
-    let (_, commit) = match shared.find(&id(&at), &revision(&at), &caller) {
-        Err(response) => return *response,
-        Ok(found) => found,
-    };
+) -> Answer {
+    let (_, commit) = shared.find(&id(&at), &revision(&at), &caller)?;
     let paths: Vec<String> = match serde_json::from_slice::<Value>(&body) {
         Ok(asked) => serde_json::from_value(asked["paths"].clone()).unwrap_or_default(),
         Err(_) => {
@@ -206,7 +200,7 @@ pub(super) async fn paths_info(
         Some(entry) => Some(describe(path, entry)),
         None => commit.files.keys().any(|f| f.starts_with(&format!("{path}/"))).then(|| directory(path)),
     });
-    Json(found.collect::<Vec<Value>>()).into_response()
+    Ok(Json(found.collect::<Vec<Value>>()).into_response())
 }
 
 fn directory(path: &str) -> Value {
@@ -231,16 +225,10 @@ pub(super) async fn resolve(
     Extension(struck): Extension<Struck>,
     at: At,
     headers: HeaderMap,
-) -> Response {
+) -> Answer {
     let (id, (revision, path)) = (id(&at), place(&at));
-    let (repository, commit) = match shared.find(&id, &revision, &caller) {
-        Err(response) => return *response,
-        Ok(found) => found,
-    };
-    if !caller.is_let_in(&id, &repository) {
-        return refuse(if caller.is_somebody() { 403 } else { 401 }, "GatedRepo");
-    }
-    let Some(entry) = commit.files.get(path) else { return refuse(404, "EntryNotFound") };
+    let commit = shared.open(&id, &revision, &caller)?;
+    let entry = commit.files.get(path).ok_or_else(|| no(404, "EntryNotFound"))?;
     let read_token = format!("{}/api/models/{id}/xet-read-token/{}", shared.api, commit.id);
     let wants_xet = headers.get(header::ACCEPT).is_some_and(|a| a.to_str().unwrap().contains(XET_INFO));
     let mut response = match &entry.xet {
@@ -269,7 +257,7 @@ pub(super) async fn resolve(
         let info = format!("{}/v1/reconstructions/{hash}", shared.cas);
         put("link", format!("<{read_token}>; rel=\"xet-auth\", <{info}>; rel=\"xet-reconstruction-info\""));
     }
-    response
+    Ok(response)
 }
 
 /// `GET /{id}/raw/{revision}/{path}`: what git has.
@@ -279,17 +267,11 @@ pub(super) async fn raw(
     Extension(struck): Extension<Struck>,
     at: At,
     headers: HeaderMap,
-) -> Response {
-    let (id, (revision, path)) = (id(&at), place(&at));
-    let (repository, commit) = match shared.find(&id, &revision, &caller) {
-        Err(response) => return *response,
-        Ok(found) => found,
-    };
-    match commit.files.get(path).map(Entry::in_git) {
-        None => refuse(404, "EntryNotFound"),
-        Some(_) if !caller.is_let_in(&id, &repository) => refuse(403, "GatedRepo"),
-        Some(entry) => shared.body(&entry, &entry.blob, &struck, &headers).await,
-    }
+) -> Answer {
+    let (revision, path) = place(&at);
+    let commit = shared.open(&id(&at), &revision, &caller)?;
+    let entry = commit.files.get(path).map(Entry::in_git).ok_or_else(|| no(404, "EntryNotFound"))?;
+    Ok(shared.body(&entry, &entry.blob, &struck, &headers).await)
 }
 
 /// The content network: `/{id}/{commit}/{path}?signature=…`
@@ -327,12 +309,9 @@ pub(super) async fn read_token(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     at: At,
-) -> Response {
-    match shared.find(&id(&at), &revision(&at), &caller) {
-        Err(response) => *response,
-        Ok((repository, _)) if !caller.is_let_in(&id(&at), &repository) => refuse(403, "GatedRepo"),
-        Ok(_) => token(&shared, false),
-    }
+) -> Answer {
+    shared.open(&id(&at), &revision(&at), &caller)?;
+    token(&shared, false)
 }
 
 /// `GET /api/models/{id}/xet-write-token/{revision}[?create_pr=1]`
@@ -341,28 +320,26 @@ pub(super) async fn write_token(
     Extension(caller): Extension<Caller>,
     at: At,
     Query(query): Query<HashMap<String, String>>,
-) -> Response {
+) -> Answer {
     let id = id(&at);
     // A pull request that is to come has no revision yet; clients then write what they have (`None`).
     let proposes = query.contains_key("create_pr") || revision(&at).starts_with("refs/pr/");
     let looked_up = if proposes { "main".to_owned() } else { revision(&at) };
-    if let Err(response) = shared.find(&id, &looked_up, &caller) {
-        return *response;
-    }
+    shared.find(&id, &looked_up, &caller)?;
     if !(caller.may_write(&id) || proposes && caller.may_propose()) {
-        return caller.refused("You don't have write access to this repository");
+        return Err(caller.refused("You don't have write access to this repository").into());
     }
     token(&shared, true)
 }
 
-fn token(shared: &Shared, write: bool) -> Response {
+fn token(shared: &Shared, write: bool) -> Answer {
     if !shared.xet.is_on() {
-        return refuse(404, "XetNotEnabled");
+        return Err(no(404, "XetNotEnabled"));
     }
     let given = shared.xet.give(write);
     let [url, token, expires] = TOKEN_HEADERS;
     let headers =
         [(url, shared.cas.clone()), (token, given.token.clone()), (expires, given.expires.to_string())];
     let body = json!({"accessToken": given.token, "exp": given.expires, "casUrl": shared.cas});
-    (headers, Json(body)).into_response()
+    Ok((headers, Json(body)).into_response())
 }
