@@ -5,38 +5,14 @@
 //! four models meet every method, without importance and with two kinds of it.
 
 use super::lattice;
-use super::testing::{at_every_level, known_importance, known_row};
+use super::testing::{at_every_level, check_hashes, known_row};
 use crate::gguf::GgmlType::{self, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
-use sha2::{Digest, Sha256};
-
-/// Blocks of very different size, some of them empty.
-fn uneven_row(n: usize) -> Vec<f32> {
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 16) as f32 - 32_768.0
-    };
-    (0..n).map(|i| next() * next() * 2.0_f32.powi(-36) * [1.0, 0.25, 2e-4, 0.0, 3.0][i / 16 % 5]).collect()
-}
-
-/// Checks hashes of two rows of `known_row(2560)` and of `uneven_row(2560)` at every level.
-fn check(ty: GgmlType, weighted: bool, want: [&str; 2]) {
-    let importance = known_importance(1280);
-    at_every_level(|level| {
-        let got = [known_row(2560), uneven_row(2560)].map(|x| {
-            let mut out = vec![0; ty.bytes_of(2560).unwrap() as usize];
-            super::quantize(ty, &x, 1280, weighted.then_some(&importance), &mut out);
-            Sha256::digest(&out).iter().map(|b| format!("{b:02x}")).collect::<String>()
-        });
-        assert_eq!(got, want, "{ty} with {level}, weighted: {weighted}");
-    });
-}
 
 /// Hashes of what `quantize_iq*` of llama-cpp-python 0.3.36 (ggml 0.25.3, x86-64, gcc -O3 without -march) wrote, by
 /// `known_importance(1280)` and, where it can, without.
 #[test]
 fn the_reference_wrote_the_same() {
-    check(
+    check_hashes(
         IQ1_S,
         true,
         [
@@ -44,7 +20,7 @@ fn the_reference_wrote_the_same() {
             "214116ed4846d2445f8179ab539e9f9fde2c96fcac1f2dbefde2c30fe75f5a0a",
         ],
     );
-    check(
+    check_hashes(
         IQ1_M,
         true,
         [
@@ -52,7 +28,7 @@ fn the_reference_wrote_the_same() {
             "110119bfce2cf8043d6ed540dc07212f40dd7e84d9a6e34ca266e65552e24380",
         ],
     );
-    check(
+    check_hashes(
         IQ1_M,
         false,
         [
@@ -60,7 +36,7 @@ fn the_reference_wrote_the_same() {
             "bc7b94def735cfac7991ae71beb82f2caf0110f17e207ec12a3b51e38a605d9a",
         ],
     );
-    check(
+    check_hashes(
         IQ2_XXS,
         true,
         [
@@ -68,7 +44,7 @@ fn the_reference_wrote_the_same() {
             "24ae07b7813b28c3781ad8ea1642da926f1c53abfa548024c74c4fc729748f17",
         ],
     );
-    check(
+    check_hashes(
         IQ2_XS,
         true,
         [
@@ -76,7 +52,7 @@ fn the_reference_wrote_the_same() {
             "436d4d98f77b05680817aa9c8cdfc7c7bbee0edec9306d8f9307438fc19c5822",
         ],
     );
-    check(
+    check_hashes(
         IQ2_S,
         true,
         [
@@ -84,7 +60,7 @@ fn the_reference_wrote_the_same() {
             "a6844324d1c4f6325c755ab43567f6bc8ef69f1994a848e02285dcdaab1ad307",
         ],
     );
-    check(
+    check_hashes(
         IQ2_S,
         false,
         [
@@ -92,7 +68,7 @@ fn the_reference_wrote_the_same() {
             "4f0cfd4503ea7d7e44d2eac02b1e3a8cd79ddd65130137aaae02ad2100b27fa5",
         ],
     );
-    check(
+    check_hashes(
         IQ3_XXS,
         true,
         [
@@ -100,7 +76,7 @@ fn the_reference_wrote_the_same() {
             "dc686cb484e7c2e733771d0fc94086602a7b6722d456482db06201b217b954f3",
         ],
     );
-    check(
+    check_hashes(
         IQ3_XXS,
         false,
         [
@@ -108,7 +84,7 @@ fn the_reference_wrote_the_same() {
             "e8289f2783a51c3873b6834dc3ba1f67767b20ca470c791ceddcee5819e488b4",
         ],
     );
-    check(
+    check_hashes(
         IQ3_S,
         true,
         [
@@ -116,7 +92,7 @@ fn the_reference_wrote_the_same() {
             "574c4c864e1899bc675dae89e78d3849b1cf774d9c8ef76f55215190a8abab75",
         ],
     );
-    check(
+    check_hashes(
         IQ3_S,
         false,
         [

@@ -3,10 +3,9 @@
 
 use super::half::{f16_to_f32, f32_to_f16};
 use super::lanes::nearest_int;
-use super::testing::{at_every_level, check_defined, known_importance, known_row, quantized, values};
+use super::testing::{at_every_level, check_defined, check_hashes, quantized, values};
 use crate::gguf::GgmlType::{self, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use proptest::prelude::*;
-use sha2::{Digest, Sha256};
 
 /// Scale, negated minimum, codes.
 pub(super) type Affine = (f32, f32, Vec<u8>);
@@ -414,16 +413,6 @@ proptest! {
     }
 }
 
-/// Blocks of very different size, some of them empty.
-fn uneven_row(n: usize) -> Vec<f32> {
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 16) as f32 - 32_768.0
-    };
-    (0..n).map(|i| next() * next() * 2.0_f32.powi(-36) * [1.0, 0.25, 2e-4, 0.0, 3.0][i / 16 % 5]).collect()
-}
-
 /// Hashes of what `quantize_row_*_ref` and `quantize_*` of llama-cpp-python 0.3.36 (ggml 0.25.3, x86-64, gcc -O3
 /// without -march) wrote for `known_row(2560)` and `uneven_row(2560)`, the latter two as two rows by
 /// `known_importance(1280)`.
@@ -477,17 +466,8 @@ fn the_reference_wrote_the_same() {
         ),
     ];
     for (ty, want) in known {
-        let rows = [known_row(2560), uneven_row(2560)];
-        at_every_level(|level| {
-            let mut got = Vec::new();
-            for importance in [None, Some(known_importance(1280))] {
-                for x in &rows {
-                    let mut out = vec![0; ty.bytes_of(2560).unwrap() as usize];
-                    super::quantize(ty, x, 1280, importance.as_deref(), &mut out);
-                    got.push(Sha256::digest(&out).iter().map(|b| format!("{b:02x}")).collect::<String>());
-                }
-            }
-            assert_eq!(got, want, "{ty} with {level}");
-        });
+        let [known, uneven, known_weighted, uneven_weighted] = want;
+        check_hashes(ty, false, [known, uneven]);
+        check_hashes(ty, true, [known_weighted, uneven_weighted]);
     }
 }

@@ -1,5 +1,6 @@
 //! What the kernels' tests share: values of many kinds, every SIMD level, and answers of the reference.
 
+use crate::base::hash::{hex, sha256};
 use crate::gguf::GgmlType;
 use crate::quantize::simd::{self, Level};
 use proptest::prelude::*;
@@ -27,11 +28,6 @@ pub(super) fn known_importance(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((5 * i % 17) as f32 + 1.0) / 4.0).collect()
 }
 
-/// Lower-case hexadecimal digits of bytes.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// Quantizes one row with the public function.
 pub(super) fn quantized(ty: GgmlType, x: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
     let mut out = vec![0; ty.bytes_of(x.len() as u64).unwrap() as usize];
@@ -45,6 +41,30 @@ pub(super) fn check_known(ty: GgmlType, n: usize, weighted: bool, want: &str) {
     at_every_level(|level| {
         let got = quantized(ty, &known_row(n), weighted.then_some(&importance));
         assert_eq!(hex(&got), want, "{ty} with {level}");
+    });
+}
+
+/// Blocks of very different size, some of them empty.
+fn uneven_row(n: usize) -> Vec<f32> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as f32 - 32_768.0
+    };
+    (0..n).map(|i| next() * next() * 2.0_f32.powi(-36) * [1.0, 0.25, 2e-4, 0.0, 3.0][i / 16 % 5]).collect()
+}
+
+/// Checks hashes of what the reference made of two rows of `known_row(2560)` and of `uneven_row(2560)` at every level;
+/// where it is weighted, by `known_importance(1280)`.
+pub(super) fn check_hashes(ty: GgmlType, weighted: bool, want: [&str; 2]) {
+    let importance = known_importance(1280);
+    at_every_level(|level| {
+        let got = [known_row(2560), uneven_row(2560)].map(|x| {
+            let mut out = vec![0; ty.bytes_of(2560).unwrap() as usize];
+            super::quantize(ty, &x, 1280, weighted.then_some(&importance), &mut out);
+            sha256(&out)
+        });
+        assert_eq!(got, want, "{ty} with {level}, weighted: {weighted}");
     });
 }
 
