@@ -1,17 +1,17 @@
 //! Checkpoints from a Hub, also from one that goes wrong.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use jamph_quantizer::base::cancel::Cancel;
 use jamph_quantizer::base::token::Token;
 use jamph_quantizer::checkpoint::Checkpoint;
-use jamph_quantizer::event::{Code, Event, Observer, Progress};
+use jamph_quantizer::event::Code;
 use jamph_quantizer::hub::{
-    Description, HubError, HubOptions, RepoId, Retry, Snapshot, describe, remove_weights, snapshot,
+    Description, HubError, HubOptions, RepoId, Snapshot, describe, remove_weights, snapshot,
 };
 
+use crate::support::client::{Heard, impatient, random_bytes};
 use crate::support::hub::{Fault, File, Hub, On, Repo, Seen};
 
 /// Bytes of a request of a large file.
@@ -28,11 +28,7 @@ fn shard(name: &str) -> Vec<u8> {
     );
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.bytes());
-    let mut state = name.len() as u32 + 1;
-    bytes.extend((0..ELEMENTS * 2).map(|_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    }));
+    bytes.extend(random_bytes(name.len() as u32 + 1).take(ELEMENTS * 2));
     bytes
 }
 
@@ -70,25 +66,6 @@ struct Case {
     heard: Heard,
 }
 
-#[derive(Default)]
-struct Heard {
-    events: Mutex<Vec<Event>>,
-    /// Raised once so many bytes came.
-    stop: Mutex<Option<(u64, Cancel)>>,
-}
-
-impl Observer for Heard {
-    fn event(&self, event: Event) {
-        self.events.lock().unwrap().push(event);
-    }
-
-    fn progress(&self, progress: Progress) {
-        if let Some((_, cancel)) = self.stop.lock().unwrap().as_ref().filter(|(n, _)| progress.done >= *n) {
-            cancel.cancel();
-        }
-    }
-}
-
 impl Case {
     fn new(repo: Repo) -> Self {
         let hub = Hub::start();
@@ -98,13 +75,7 @@ impl Case {
         let mut options = HubOptions::new(hub.endpoint(), cache.path());
         options.span = SPAN;
         options.connections = 3;
-        options.retry = Retry {
-            attempts: 4,
-            first: Duration::from_millis(1),
-            longest: Duration::from_millis(5),
-            stall: Duration::from_secs(20),
-            rate_limit: Duration::from_secs(10),
-        };
+        options.retry = impatient();
         Case { hub, cache, options, heard: Heard::default() }
     }
 
@@ -126,7 +97,7 @@ impl Case {
     }
 
     fn count(&self, code: Code) -> usize {
-        self.heard.events.lock().unwrap().iter().filter(|e| e.code == code).count()
+        self.heard.count(code)
     }
 
     /// Every file of the snapshot is what the repository has, and nothing unfinished is left.
@@ -252,13 +223,12 @@ fn a_failed_download_goes_on_in_the_next_run() {
 fn a_stopped_download_goes_on_in_the_next_run() {
     let case = Case::new(single());
     let cancel = Cancel::new();
-    *case.heard.stop.lock().unwrap() = Some((2 * SPAN, cancel.clone()));
+    case.heard.stop_at(2 * SPAN, &cancel);
     // One answer never ends, so that there is something to stop.
     case.hub.fault(On::Cdn, 1, Fault::Stall(3_000));
     let repo = RepoId::parse("o/m-0.5B").unwrap();
     let stopped = snapshot(&repo, None, &case.options, &case.heard, &cancel);
     assert!(matches!(stopped, Err(HubError::Cancelled { .. })), "{stopped:?}");
-    *case.heard.stop.lock().unwrap() = None;
     case.hub.heal();
     case.hub.forget();
     case.is_whole(&case.get().unwrap(), &single());
@@ -415,7 +385,7 @@ fn the_token_stays_at_the_hub_wherever_it_redirects() {
     let seen = case.hub.seen();
     assert!(seen.iter().any(|s| s.on == On::Cdn));
     assert!(seen.iter().all(|s| s.on != On::Cdn || s.authorization.is_none()), "{seen:?}");
-    let all = format!("{:?} {:?} {error:?}", case.options, case.heard.events.lock().unwrap());
+    let all = format!("{:?} {} {error:?}", case.options, case.heard.said());
     assert!(!all.contains("secret"), "{all}");
 }
 
@@ -425,7 +395,7 @@ fn signatures_of_addresses_are_not_shown() {
     case.options.retry.attempts = 2;
     case.hub.fault(On::Cdn, 100, Fault::Cut(0));
     let error = case.get().unwrap_err();
-    let all = format!("{error:?} {error} {:?}", case.heard.events.lock().unwrap());
+    let all = format!("{error:?} {error} {}", case.heard.said());
     assert!(!all.contains("signature"), "{all}");
 }
 

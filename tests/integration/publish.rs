@@ -1,19 +1,18 @@
 //! Publishing to a Hub, also to one that goes wrong: whatever happens, a repository has its old commit or the new one.
 
 use std::fs;
-use std::sync::Mutex;
-use std::time::Duration;
 
 use jamph_quantizer::base::cancel::Cancel;
 use jamph_quantizer::base::hash;
 use jamph_quantizer::base::token::Token;
-use jamph_quantizer::event::{Code, Event, Observer, Progress};
+use jamph_quantizer::event::Code;
 use jamph_quantizer::gguf::{GgmlType, Header, Metadata};
 use jamph_quantizer::hub::{
-    Content, Destination, FileState, HubError, HubOptions, Publication, PublishFile, Receipt, RepoId, Retry,
-    Rights, TokenSource, Transport, Uploader, Workflow, check_rights, create, publish, read_file, state,
+    Content, Destination, FileState, HubError, HubOptions, Publication, PublishFile, Receipt, RepoId, Rights,
+    TokenSource, Transport, Uploader, Workflow, check_rights, create, publish, read_file, state,
 };
 
+use crate::support::client::{Heard, impatient, random_bytes};
 use crate::support::hub::{Fault, File, Hub, On, Repo, Role, Settings};
 
 const REPO: &str = "me/model";
@@ -28,11 +27,7 @@ fn gguf(number: u32) -> Vec<u8> {
     let values = 60_000;
     let header = Header::new(metadata, [("a.weight".to_owned(), vec![values], GgmlType::F16)]);
     let mut bytes = header.to_bytes();
-    let mut state = number;
-    bytes.extend((0..header.data_bytes()).map(|_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    }));
+    bytes.extend(random_bytes(number).take(header.data_bytes() as usize));
     bytes
 }
 
@@ -46,27 +41,6 @@ struct Case {
     cancel: Cancel,
 }
 
-type Hook = Box<dyn FnOnce() + Send>;
-
-#[derive(Default)]
-struct Heard {
-    events: Mutex<Vec<Event>>,
-    /// Done when this is first heard.
-    hook: Mutex<Option<(Code, Hook)>>,
-}
-
-impl Observer for Heard {
-    fn event(&self, event: Event) {
-        let taken = self.hook.lock().unwrap().take_if(|(code, _)| *code == event.code);
-        self.events.lock().unwrap().push(event);
-        if let Some((_, hook)) = taken {
-            hook();
-        }
-    }
-
-    fn progress(&self, _: Progress) {}
-}
-
 impl Case {
     fn new() -> Self {
         Case::with(Settings::default())
@@ -78,13 +52,7 @@ impl Case {
         let folder = tempfile::tempdir().unwrap();
         let mut options = HubOptions::new(hub.endpoint(), folder.path().join("cache"));
         options.token = Some(Token::new(&token).unwrap());
-        options.retry = Retry {
-            attempts: 4,
-            first: Duration::from_millis(1),
-            longest: Duration::from_millis(5),
-            stall: Duration::from_secs(20),
-            rate_limit: Duration::from_secs(10),
-        };
+        options.retry = impatient();
         Case { hub, folder, options, token, heard: Heard::default(), cancel: Cancel::new() }
     }
 
@@ -132,7 +100,7 @@ impl Case {
     fn publish(&self, publication: &Publication) -> Result<Receipt, HubError> {
         let published = publish(publication, &self.options, &self.heard, &Cancel::new());
         assert_eq!(self.hub.leaks().len(), 0, "{:?}", self.hub.leaks());
-        let said = format!("{published:?} {:?}", self.heard.events.lock().unwrap());
+        let said = format!("{published:?} {}", self.heard.said());
         assert!(!said.contains(&self.token), "{said}");
         published
     }
@@ -142,11 +110,11 @@ impl Case {
     }
 
     fn hook(&self, code: Code, hook: impl FnOnce() + Send + 'static) {
-        *self.heard.hook.lock().unwrap() = Some((code, Box::new(hook)));
+        self.heard.hook(code, hook);
     }
 
     fn count(&self, code: Code) -> usize {
-        self.heard.events.lock().unwrap().iter().filter(|e| e.code == code).count()
+        self.heard.count(code)
     }
 
     fn commits(&self) -> usize {

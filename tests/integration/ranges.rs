@@ -5,11 +5,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use jamph_quantizer::base::cancel::Cancel;
-use jamph_quantizer::event::{Code, Event, Observer, Progress};
-use jamph_quantizer::hub::{
-    Ended, HubError, HubOptions, Plan, Ranges, RemoteFile, RepoId, Retry, read_ahead,
-};
+use jamph_quantizer::event::Code;
+use jamph_quantizer::hub::{Ended, HubError, HubOptions, Plan, Ranges, RemoteFile, RepoId, read_ahead};
 
+use crate::support::client::{Heard, impatient, random_bytes};
 use crate::support::hub::{Fault, File, Hub, On, Repo};
 
 /// Bytes of each file.
@@ -25,24 +24,7 @@ const READ: u64 = 7_000;
 const START: u64 = 500;
 
 fn content(seed: u32) -> Vec<u8> {
-    let mut state = seed;
-    (0..SIZE)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        })
-        .collect()
-}
-
-#[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Observer for Heard {
-    fn event(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-
-    fn progress(&self, _: Progress) {}
+    random_bytes(seed).take(SIZE).collect()
 }
 
 /// A Hub with two files, and what is read of them.
@@ -83,13 +65,7 @@ impl Case {
         }
         let mut options = HubOptions::new(hub.endpoint(), "never-written");
         options.connections = 3;
-        options.retry = Retry {
-            attempts: 4,
-            first: Duration::from_millis(1),
-            longest: Duration::from_millis(5),
-            stall: Duration::from_secs(20),
-            rate_limit: Duration::from_secs(10),
-        };
+        options.retry = impatient();
         Case {
             files: files.collect(),
             hub,
@@ -158,7 +134,7 @@ impl Case {
     }
 
     fn count(&self, code: Code) -> usize {
-        self.heard.0.lock().unwrap().iter().filter(|e| e.code == code).count()
+        self.heard.count(code)
     }
 }
 

@@ -5,19 +5,19 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use jamph_quantizer::base::cancel::Cancel;
 use jamph_quantizer::base::hash;
 use jamph_quantizer::base::token::Token;
-use jamph_quantizer::event::{Code, Event, Observer, Progress};
+use jamph_quantizer::event::Code;
 use jamph_quantizer::hub::{
     Destination, HubError, HubOptions, RepoId, Retry, Transport, UploadStream, Uploaded, Uploader,
 };
 use serde_json::json;
 
+use crate::support::client::Heard;
 use crate::support::hub::{Fault, Hub, On, Repo, Role, Settings};
 
 /// The sizes at which something changes: nothing, a piece of memory, what Xet takes at once, a xorb.
@@ -44,28 +44,6 @@ struct Case {
     options: HubOptions,
     heard: Heard,
     cancel: Cancel,
-}
-
-#[derive(Default)]
-struct Heard {
-    events: Mutex<Vec<Event>>,
-    progress: Mutex<Vec<Progress>>,
-}
-
-impl Observer for Heard {
-    fn event(&self, event: Event) {
-        self.events.lock().unwrap().push(event);
-    }
-
-    fn progress(&self, progress: Progress) {
-        self.progress.lock().unwrap().push(progress);
-    }
-}
-
-impl Heard {
-    fn count(&self, code: Code) -> usize {
-        self.events.lock().unwrap().iter().filter(|e| e.code == code).count()
-    }
 }
 
 fn options(endpoint: &str, cache: &Path, token: &str) -> HubOptions {

@@ -6,7 +6,7 @@
 
 use super::lattice;
 use super::testing::{at_every_level, check_hashes, known_row};
-use crate::gguf::GgmlType::{self, IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
+use crate::gguf::GgmlType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
 
 /// Hashes of what `quantize_iq*` of llama-cpp-python 0.3.36 (ggml 0.25.3, x86-64, gcc -O3 without -march) wrote, by
 /// `known_importance(1280)` and, where it can, without.
