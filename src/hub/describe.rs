@@ -10,6 +10,7 @@ use super::HubOptions;
 use super::client::{Client, Subject};
 use super::download::is_there;
 use super::error::HubError;
+use super::remote;
 use super::select::RemoteFile;
 use super::snapshot::Session;
 use super::store::{self, Store};
@@ -131,9 +132,8 @@ async fn shard(
         }
         return Ok(shard);
     }
-    let mut address = vec![repo.owner(), repo.name(), "resolve", commit];
-    address.extend(file.path.split('/'));
-    let (url, subject) = (client.url(&address), Subject { repo, revision: commit, path: Some(&file.path) });
+    let subject = Subject { repo, revision: commit, path: Some(&file.path) };
+    let url = client.url(&remote::address(repo, commit, &file.path));
     let mut bytes = match file.size {
         0..8 => return Err(header_error(repo, &file, HeaderError::TooShort)),
         size => client.range(subject, &url, 0..size.min(FIRST)).await?,

@@ -369,7 +369,7 @@ fn make(
         outlives: Outlives::Power,
         task: name.clone(),
     };
-    let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
+    let methods = methods(&outputs);
     let (unnamed, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
         let (Prepared { checkpoint, blueprint, .. }, imatrix) = (prepared, prepared.imatrix.as_ref());
         files::make(checkpoint, blueprint, &targets, imatrix, &work, cancel, observer)
@@ -417,8 +417,13 @@ pub(super) fn fetch(
     Ok(())
 }
 
+/// The names of the outputs' methods.
+pub(super) fn methods(outputs: &[&Planned]) -> String {
+    outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ")
+}
+
 pub(super) fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
-    let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
+    let methods = methods(outputs);
     observer.event(
         Event::new(Code::PassStarted, format!("one pass over the weights for {methods} ({})", simd::level()))
             .about(name),

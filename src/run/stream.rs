@@ -162,7 +162,7 @@ pub(super) fn make(
     let outputs: Vec<&Planned> = prepared.to_make().collect();
     job::announce(&outputs, &name, observer);
     let job = Job::new(prepared, &outputs, setting, observer, cancel)?;
-    let methods = outputs.iter().map(|o| o.method.name).collect::<Vec<_>>().join(", ");
+    let methods = job::methods(&outputs);
     let what = format!("converted, quantized and uploaded in one pass: {methods}");
     let (files, report) = clock.time(what, || job.run(uploader, open))?;
 
