@@ -7,22 +7,16 @@
 //! - `block_iq2_xs`: `d`; 2 for each group, 9 bits of point and 7 of signs; 8 of scales, one nibble for 16 values.
 //! - `block_iq2_s`: `d`; 32 of points, 32 of signs, 8 of points' upper two bits, 8 of scales.
 
-use super::half::f32_to_f16;
 use super::lattice::{self, Lookup};
-use super::magnitude::{Again, Blocks, Search, columns, largest, scale_codes, sum_of_squares, weigh};
+use super::magnitude::{
+    Again, Blocks, Search, columns, pack_nibbles, sum_of_squares, super_blocks, weigh, write_scale,
+};
 use super::positive;
-use super::super_block::SUPER_BLOCK;
 use crate::quantize::simd::multiversion;
 
 /// Below this a block's largest magnitude is nothing, and what it is for IQ2_S.
 const EMPTY: f32 = 1e-15;
 const EMPTY_S: f32 = 1e-8;
-
-/// Scales are odd multiples of `d`, up to this.
-const RANGE: f32 = 31.0;
-
-/// The largest scale's number.
-const TOP: i32 = 15;
 
 /// How many levels there are; IQ2_XXS's first guess is made with one more.
 const LEVELS: f32 = 3.0;
@@ -46,8 +40,7 @@ multiversion! {
 fn iq2_xxs(x: &[f32], importance: &[f32], out: &mut [u8]) {
     let lattice = lattice::iq2_xxs();
     let search = Search { lattice, lookup: Lookup::new(), steps: 6, step: 0.1, again: Again::All };
-    let super_blocks = x.as_chunks::<SUPER_BLOCK>().0.iter().zip(out.as_chunks_mut::<66>().0);
-    for (n, (x, out)) in super_blocks.enumerate() {
+    for (n, (x, out)) in super_blocks::<66>(x, out) {
         let weights = weigh(x, columns(Some(importance), n), sum_of_squares(x) / 256.0, 0.0);
         let blocks = Blocks::<8, 32>::new::<true>(x, &weights);
         let first = positive::search(&blocks.tx, &blocks.weights, LEVELS + 1.0).scale;
@@ -55,13 +48,7 @@ fn iq2_xxs(x: &[f32], importance: &[f32], out: &mut [u8]) {
         let active = std::array::from_fn(|b| blocks.max[b] >= EMPTY && range[b] > 0.0);
         let fit = search.run(&blocks, &active, &range, &first);
         out.fill(0);
-        let scale = fit.scale.map(f32::abs);
-        let max = largest(&scale);
-        if max == 0.0 {
-            continue;
-        }
-        out[..2].copy_from_slice(&f32_to_f16(max / RANGE).to_le_bytes());
-        let codes = scale_codes(&scale, max, RANGE, TOP);
+        let Some(codes) = write_scale(&fit.scale, 1.0, out) else { continue };
         for (b, out) in out[2..].as_chunks_mut::<8>().0.iter_mut().enumerate() {
             let mut rest = u32::from(codes[b]) << 28;
             if active[b] {
@@ -80,19 +67,13 @@ fn iq2_xxs(x: &[f32], importance: &[f32], out: &mut [u8]) {
 fn iq2_xs(x: &[f32], importance: &[f32], out: &mut [u8]) {
     let lattice = lattice::iq2_xs();
     let search = Search { lattice, lookup: Lookup::new(), steps: 9, step: 0.1, again: Again::OffGrid };
-    let super_blocks = x.as_chunks::<SUPER_BLOCK>().0.iter().zip(out.as_chunks_mut::<74>().0);
-    for (n, (x, out)) in super_blocks.enumerate() {
+    for (n, (x, out)) in super_blocks::<74>(x, out) {
         let weights = weigh(x, columns(Some(importance), n), sum_of_squares(x) / 256.0, 0.0);
         let blocks = Blocks::<16, 16>::new::<true>(x, &weights);
         let active = blocks.max.map(|max| max >= EMPTY);
         let fit = search.run(&blocks, &active, &blocks.max, &blocks.max.map(|max| max / 5.0));
         out.fill(0);
-        let scale = fit.scale.map(f32::abs);
-        let max = largest(&scale);
-        if max == 0.0 {
-            continue;
-        }
-        out[..2].copy_from_slice(&f32_to_f16(max / RANGE).to_le_bytes());
+        let Some(codes) = write_scale(&fit.scale, 1.0, out) else { continue };
         for (n, out) in out[2..66].as_chunks_mut::<2>().0.iter_mut().enumerate() {
             let (b, g) = (n / 2, n % 2);
             if active[b] {
@@ -101,7 +82,7 @@ fn iq2_xs(x: &[f32], importance: &[f32], out: &mut [u8]) {
                 *out = (lattice.index(fit.point(b, g)) | signs << 9).to_le_bytes();
             }
         }
-        pack_nibbles(&scale_codes(&scale, max, RANGE, TOP), &mut out[66..]);
+        pack_nibbles(&codes, &mut out[66..]);
     }
 }
 
@@ -109,8 +90,7 @@ fn iq2_xs(x: &[f32], importance: &[f32], out: &mut [u8]) {
 fn iq2_s(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     let lattice = lattice::iq2_s();
     let search = Search { lattice, lookup: Lookup::new(), steps: 9, step: 0.1, again: Again::OffGrid };
-    let super_blocks = x.as_chunks::<SUPER_BLOCK>().0.iter().zip(out.as_chunks_mut::<82>().0);
-    for (n, (x, out)) in super_blocks.enumerate() {
+    for (n, (x, out)) in super_blocks::<82>(x, out) {
         let sigma2 = 2.0 * sum_of_squares(x) / 256.0;
         let weights = weigh(x, columns(importance, n), sigma2, 0.25 * sigma2);
         let blocks = Blocks::<16, 16>::new::<false>(x, &weights);
@@ -126,19 +106,8 @@ fn iq2_s(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
                 out[66 + n / 4] |= ((index >> 8) << (2 * (n % 4))) as u8;
             }
         }
-        let scale = fit.scale.map(f32::abs);
-        let max = largest(&scale);
-        if max > 0.0 {
-            out[..2].copy_from_slice(&f32_to_f16(max / RANGE * 0.9875).to_le_bytes());
-            pack_nibbles(&scale_codes(&scale, max, RANGE, TOP), &mut out[74..]);
+        if let Some(codes) = write_scale(&fit.scale, 0.9875, out) {
+            pack_nibbles(&codes, &mut out[74..]);
         }
-    }
-}
-
-/// Two scales a byte.
-#[inline(always)]
-fn pack_nibbles(codes: &[u8; 16], out: &mut [u8]) {
-    for (codes, out) in codes.as_chunks::<2>().0.iter().zip(out) {
-        *out = codes[0] | codes[1] << 4;
     }
 }

@@ -6,20 +6,14 @@
 //!   scale in the uppermost 4 bits.
 //! - `block_iq3_s`: `d`, 64 of points, 8 of points' upper bits, 32 of signs, 4 of scales.
 
-use super::half::f32_to_f16;
 use super::lattice::{self, Lookup};
-use super::magnitude::{Again, Blocks, Search, columns, largest, scale_codes, sum_of_squares, weigh};
-use super::super_block::SUPER_BLOCK;
+use super::magnitude::{
+    Again, Blocks, Search, columns, pack_nibbles, sum_of_squares, super_blocks, weigh, write_scale,
+};
 use crate::quantize::simd::multiversion;
 
 /// Below this a block's largest magnitude is nothing for IQ3_XXS.
 const EMPTY: f32 = 1e-8;
-
-/// Scales are odd multiples of `d`, up to this.
-const RANGE: f32 = 31.0;
-
-/// The largest scale's number.
-const TOP: i32 = 15;
 
 multiversion! {
     /// Quantizes whole rows, by importance if there is any, one weight a column (`quantize_iq3_xxs`).
@@ -35,20 +29,13 @@ multiversion! {
 fn iq3_xxs(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     let lattice = lattice::iq3_xxs();
     let search = Search { lattice, lookup: Lookup::new(), steps: 15, step: 0.2, again: Again::OffGrid };
-    let super_blocks = x.as_chunks::<SUPER_BLOCK>().0.iter().zip(out.as_chunks_mut::<98>().0);
-    for (n, (x, out)) in super_blocks.enumerate() {
+    for (n, (x, out)) in super_blocks::<98>(x, out) {
         let weights = weigh(x, columns(importance, n), 2.0 * sum_of_squares(x) / 256.0, 0.0);
         let blocks = Blocks::<8, 32>::new::<true>(x, &weights);
         let active = blocks.max.map(|max| max >= EMPTY);
         let fit = search.run(&blocks, &active, &blocks.max, &blocks.max.map(|max| max / 15.0));
         out.fill(0);
-        let scale = fit.scale.map(f32::abs);
-        let max = largest(&scale);
-        if max == 0.0 {
-            continue;
-        }
-        out[..2].copy_from_slice(&f32_to_f16(max / RANGE * 1.0125).to_le_bytes());
-        let codes = scale_codes(&scale, max, RANGE, TOP);
+        let Some(codes) = write_scale(&fit.scale, 1.0125, out) else { continue };
         for b in 0..8 {
             let mut rest = u32::from(codes[b]) << 28;
             if active[b] {
@@ -69,8 +56,7 @@ fn iq3_xxs(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
 fn iq3_s(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     let lattice = lattice::iq3_s();
     let search = Search { lattice, lookup: Lookup::new(), steps: 9, step: 0.2, again: Again::AllIfAny };
-    let super_blocks = x.as_chunks::<SUPER_BLOCK>().0.iter().zip(out.as_chunks_mut::<110>().0);
-    for (n, (x, out)) in super_blocks.enumerate() {
+    for (n, (x, out)) in super_blocks::<110>(x, out) {
         let weights = weigh(x, columns(importance, n), 2.0 * sum_of_squares(x) / 256.0, 0.0);
         let blocks = Blocks::<8, 32>::new::<false>(x, &weights);
         let active = blocks.max.map(|max| max != 0.0);
@@ -89,14 +75,8 @@ fn iq3_s(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
                 out[74 + 4 * at + g] = blocks.signs[b][g] ^ turn;
             }
         }
-        let scale = fit.scale.map(f32::abs);
-        let max = largest(&scale);
-        if max > 0.0 {
-            out[..2].copy_from_slice(&f32_to_f16(max / RANGE * 1.033).to_le_bytes());
-            let codes = scale_codes(&scale, max, RANGE, TOP);
-            for (codes, out) in codes.as_chunks::<2>().0.iter().zip(&mut out[106..]) {
-                *out = codes[0] | codes[1] << 4;
-            }
+        if let Some(codes) = write_scale(&fit.scale, 1.033, out) {
+            pack_nibbles(&codes, &mut out[106..]);
         }
     }
 }

@@ -7,12 +7,16 @@
 //! the best candidate had off the grid are then placed once more with the scale found. The blocks are in the lanes, but
 //! for the neighbours of what is off the grid.
 
-use super::lanes::{Lanes, ROUNDABLE, nearest_int, select};
+use super::half::f32_to_f16;
+use super::lanes::{Lanes, ROUNDABLE, ROUNDER, nearest_int, select};
 use super::lattice::{Lattice, Lookup, ODD};
 use super::super_block::SUPER_BLOCK;
 
-/// `1.5 * 2^23`: see [`nearest_int`].
-const ROUNDER: f32 = 12_582_912.0;
+/// Scales of IQ2 and IQ3 are odd multiples of `d`, up to this.
+const RANGE: f32 = 31.0;
+
+/// The largest scale's number.
+const TOP: i32 = 15;
 
 /// Groups in a block: 8 of 4 values, 4 of 8, 2 of 8.
 const GROUPS: usize = 8;
@@ -310,6 +314,36 @@ pub(super) fn sum_of_squares(x: &[f32; SUPER_BLOCK]) -> f32 {
 pub(super) fn columns(importance: Option<&[f32]>, super_block: usize) -> Option<&[f32; SUPER_BLOCK]> {
     let columns = importance?.as_chunks().0;
     Some(&columns[super_block % columns.len()])
+}
+
+/// Super-blocks of values and their bytes, with their numbers.
+#[inline(always)]
+pub(super) fn super_blocks<'a, const BYTES: usize>(
+    x: &'a [f32],
+    out: &'a mut [u8],
+) -> impl Iterator<Item = (usize, (&'a [f32; SUPER_BLOCK], &'a mut [u8; BYTES]))> {
+    x.as_chunks().0.iter().zip(out.as_chunks_mut().0).enumerate()
+}
+
+/// Writes `d`, stretched by what the reference found to be best, and gives the numbers of the blocks' scales; `None` where
+/// no block has one.
+#[inline(always)]
+pub(super) fn write_scale<const N: usize>(scale: &Lanes<N>, stretch: f32, out: &mut [u8]) -> Option<[u8; N]> {
+    let scale = scale.map(f32::abs);
+    let max = largest(&scale);
+    if max == 0.0 {
+        return None;
+    }
+    out[..2].copy_from_slice(&f32_to_f16(max / RANGE * stretch).to_le_bytes());
+    Some(scale_codes(&scale, max, RANGE, TOP))
+}
+
+/// Two codes a byte.
+#[inline(always)]
+pub(super) fn pack_nibbles<const N: usize>(codes: &[u8; N], out: &mut [u8]) {
+    for (codes, out) in codes.as_chunks::<2>().0.iter().zip(out) {
+        *out = codes[0] | codes[1] << 4;
+    }
 }
 
 /// Scales in odd steps of `max / range`, numbered from 0 to `top`.
