@@ -87,8 +87,8 @@ pub fn limit(to: Level) -> Level {
 
 /// Compiles a kernel for each level and gives a function that runs the one for [`level`].
 ///
-/// `multiversion! { pub(crate) fn name(x: &[f32], out: &mut [u8]) = kernel; }` where `kernel` is a generic-free
-/// `#[inline(always)]` function of the same signature. Call it once a slab: the choice is made at each call.
+/// `multiversion! { pub(crate) fn name(x: &[f32], out: &mut [u8]) = kernel; }` where `kernel` is an
+/// `#[inline(always)]` function of the same signature, with its generics named. Call it once a slab: the choice is made at each call.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:path;) => {
         $(#[$meta])*

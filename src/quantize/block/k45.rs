@@ -3,18 +3,17 @@
 use super::affine::{self, Fit, Grid};
 use super::half::{f16_to_f32, f32_to_f16};
 use super::lanes::{Aligned, nearest_int, transpose};
-use super::positive;
-use super::super_block::{SUPER_BLOCK, encode_affine};
-use super::weighted::{self, SUPERS, weigh};
+use super::super_block::{Kind, SUPER_BLOCK, encode_affine};
+use super::weighted::{Affine, Batch, LANES, SUPERS, Weighted, search_affine};
 
 /// Values in a block.
-pub(super) const BLOCK: usize = 32;
+const BLOCK: usize = 32;
 
 /// Blocks in a super-block.
-pub(super) const BLOCKS: usize = SUPER_BLOCK / BLOCK;
+const BLOCKS: usize = SUPER_BLOCK / BLOCK;
 
-/// Blocks searched at once.
-const LANES: usize = 32;
+/// Bytes of `d`, `dmin`, scales and minima.
+const HEAD: usize = 16;
 
 /// Searches that a batch by importance takes.
 const GROUPS: usize = SUPERS * BLOCKS / LANES;
@@ -22,9 +21,60 @@ const GROUPS: usize = SUPERS * BLOCKS / LANES;
 /// Values searched at once.
 pub(super) const BATCH: usize = LANES * BLOCK;
 
+/// What Q4_K and Q5_K differ in.
+pub(super) trait Bits {
+    /// Bytes of a super-block: 16 of `d`, `dmin`, scales and minima, then those of the codes.
+    const BYTES: usize;
+
+    /// The reference's candidates for this type.
+    const GRID: Grid;
+
+    /// The same for importance.
+    const WEIGHTED_GRID: Grid;
+
+    /// Writes the codes.
+    fn pack(codes: &[u8; SUPER_BLOCK], out: &mut [u8]);
+}
+
+impl<B: Bits> Kind<BATCH> for B {
+    const BYTES: usize = B::BYTES;
+    type Fit = Fit<LANES>;
+
+    #[inline(always)]
+    fn search(x: &[f32; BATCH]) -> Self::Fit {
+        search(x, &B::GRID)
+    }
+
+    #[inline(always)]
+    fn encode(x: &[f32], fit: &Self::Fit, index: usize, out: &mut [u8]) {
+        let mut codes = [0; SUPER_BLOCK];
+        let (head, tail) = out.split_at_mut(HEAD);
+        encode(x, fit, index, B::GRID.top as i32, head, &mut codes);
+        B::pack(&codes, tail);
+    }
+}
+
+impl<B: Bits> Weighted for B {
+    const BYTES: usize = B::BYTES;
+    type Found = Affine<BLOCKS, GROUPS>;
+
+    #[inline(always)]
+    fn search(batch: &Batch) -> Self::Found {
+        search_affine::<BLOCK, BLOCKS, GROUPS, BATCH>(batch, &B::WEIGHTED_GRID, 2.0, 63.0)
+    }
+
+    #[inline(always)]
+    fn encode(x: &[f32], found: &Self::Found, index: usize, out: &mut [u8]) {
+        let mut codes = [0; SUPER_BLOCK];
+        let (head, tail) = out.split_at_mut(HEAD);
+        encode_weighted(x, found, index, B::GRID.top as i32, head, &mut codes);
+        B::pack(&codes, tail);
+    }
+}
+
 /// Searches the blocks of a batch; large values weigh more, but small ones still count.
 #[inline(always)]
-pub(super) fn search(x: &[f32; BATCH], grid: &Grid) -> Fit<LANES> {
+fn search(x: &[f32; BATCH], grid: &Grid) -> Fit<LANES> {
     let mut t = Aligned([[0.0; LANES]; BLOCK]);
     transpose(x, &mut t.0);
     let mut mean = [0.0; LANES];
@@ -47,7 +97,7 @@ pub(super) fn search(x: &[f32; BATCH], grid: &Grid) -> Fit<LANES> {
 
 /// Writes `d`, `dmin` and the packed scales and minima of super-block `index` of the search, and gives its codes.
 #[inline(always)]
-pub(super) fn encode(
+fn encode(
     x: &[f32],
     fit: &Fit<LANES>,
     index: usize,
@@ -73,51 +123,11 @@ pub(super) fn encode(
     write(x, fit, lanes.start, d, &sixes, top, head, codes);
 }
 
-/// Searches the scales of a batch by importance, and over them those of the scales and minima.
-#[inline(always)]
-pub(super) fn search_weighted(batch: &weighted::Batch, grid: &Grid) -> Weighted {
-    let mut fits = [const { Fit::EMPTY }; GROUPS];
-    let (mut scales, mut mins, mut sums) =
-        ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
-    let (xs, importances) = (batch.x.as_chunks::<BATCH>().0, batch.importance.as_chunks::<BATCH>().0);
-    for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
-        let (mut t, mut weights) = (Aligned([[0.0; LANES]; BLOCK]), Aligned([[0.0; LANES]; BLOCK]));
-        transpose(x, &mut t.0);
-        transpose(importance, &mut weights.0);
-        let first = group * LANES / BLOCKS;
-        let mut sigma2 = [0.0; LANES];
-        for (lane, sigma2) in sigma2.iter_mut().enumerate() {
-            *sigma2 = 2.0 * batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
-        }
-        let sum = weigh(&t.0, &mut weights.0, &sigma2);
-        let fit = affine::search::<LANES, BLOCK, false>(&t.0, &weights.0, grid);
-        for (lane, &sum) in sum.iter().enumerate() {
-            let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
-            scales[block][sup] = fit.scale[lane];
-            mins[block][sup] = fit.min[lane];
-            sums[block][sup] = sum;
-        }
-        fits[group] = fit;
-    }
-    Weighted {
-        fits,
-        scales: positive::search(&scales, &sums, 63.0),
-        mins: positive::search(&mins, &sums, 63.0),
-    }
-}
-
-/// What the searches by importance found for a batch.
-pub(super) struct Weighted {
-    fits: [Fit<LANES>; GROUPS],
-    scales: positive::Fit<SUPERS, BLOCKS>,
-    mins: positive::Fit<SUPERS, BLOCKS>,
-}
-
 /// Writes what [`encode`] does, for super-block `index` of a batch.
 #[inline(always)]
-pub(super) fn encode_weighted(
+fn encode_weighted(
     x: &[f32],
-    found: &Weighted,
+    found: &Affine<BLOCKS, GROUPS>,
     index: usize,
     top: i32,
     head: &mut [u8],

@@ -6,9 +6,8 @@
 use super::affine::{self, Fit, Grid};
 use super::half::{f16_to_f32, f32_to_f16};
 use super::lanes::{Aligned, nearest_int, transpose};
-use super::positive;
-use super::super_block::{SUPER_BLOCK, encode_affine, pack_crumbs, whole_batch};
-use super::weighted::{Batch, SUPERS, weigh};
+use super::super_block::{self, Kind, SUPER_BLOCK, encode_affine, pack_crumbs};
+use super::weighted::{self, Affine, Batch, LANES, SUPERS, Weighted, search_affine};
 use crate::quantize::simd::multiversion;
 
 /// Bytes of a super-block.
@@ -19,9 +18,6 @@ const BLOCK: usize = 16;
 
 /// Blocks in a super-block.
 const BLOCKS: usize = SUPER_BLOCK / BLOCK;
-
-/// Blocks searched at once.
-const LANES: usize = 32;
 
 /// Values searched at once.
 const BATCH: usize = LANES * BLOCK;
@@ -37,59 +33,77 @@ const GROUPS: usize = SUPERS * BLOCKS / LANES;
 
 multiversion! {
     /// Quantizes whole super-blocks of 256 values (`quantize_row_q2_K_ref`).
-    pub(super) fn quantize_q2_k(x: &[f32], out: &mut [u8]) = quantize;
+    pub(super) fn quantize_q2_k(x: &[f32], out: &mut [u8]) = super_block::quantize::<Q2K, BATCH>;
 }
 
 multiversion! {
     /// Quantizes whole rows by importance, one weight a column (`quantize_q2_K`).
-    pub(super) fn quantize_q2_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = quantize_weighted;
+    pub(super) fn quantize_q2_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = weighted::quantize_weighted::<Q2K>;
 }
 
-#[inline(always)]
-fn quantize(x: &[f32], out: &mut [u8]) {
-    let mut padded = [0.0; BATCH];
-    for (x, out) in x.chunks(BATCH).zip(out.chunks_mut(BATCH / SUPER_BLOCK * BYTES)) {
-        let x = whole_batch(x, &mut padded);
-        let fit = search(x);
-        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
-            encode(x, &fit, i, out);
+/// The type, for what the K-quants share.
+enum Q2K {}
+
+impl Kind<BATCH> for Q2K {
+    const BYTES: usize = BYTES;
+    type Fit = Fit<LANES>;
+
+    /// By absolute differences; a value weighs what it measures.
+    #[inline(always)]
+    fn search(x: &[f32; BATCH]) -> Fit<LANES> {
+        let mut t = Aligned([[0.0; LANES]; BLOCK]);
+        transpose(x, &mut t.0);
+        let mut weights = Aligned(t.0);
+        for w in weights.0.as_flattened_mut() {
+            *w = w.abs();
         }
+        affine::search::<LANES, BLOCK, true>(&t.0, &weights.0, &GRID)
     }
-}
 
-/// Searches the blocks of a batch by absolute differences; a value weighs what it measures.
-#[inline(always)]
-fn search(x: &[f32; BATCH]) -> Fit<LANES> {
-    let mut t = Aligned([[0.0; LANES]; BLOCK]);
-    transpose(x, &mut t.0);
-    let mut weights = Aligned(t.0);
-    for w in weights.0.as_flattened_mut() {
-        *w = w.abs();
-    }
-    affine::search::<LANES, BLOCK, true>(&t.0, &weights.0, &GRID)
-}
-
-#[inline(always)]
-fn encode(x: &[f32], fit: &Fit<LANES>, index: usize, out: &mut [u8]) {
-    let lanes = index * BLOCKS..(index + 1) * BLOCKS;
-    let largest = |v: &[f32]| v.iter().fold(0.0, |max: f32, &v| if v > max { v } else { max });
-    let mut fours = [0; BLOCKS];
-    let mut quarter = |v: &[f32], shift: u32| {
-        let max = largest(v);
-        if max > 0.0 {
-            let inverse = 15.0 / max;
-            for (four, &v) in fours.iter_mut().zip(v) {
-                // Wraps like the reference's byte where a scale is negative.
-                *four |= (nearest_int(inverse * v) << shift) as u8;
+    #[inline(always)]
+    fn encode(x: &[f32], fit: &Fit<LANES>, index: usize, out: &mut [u8]) {
+        let lanes = index * BLOCKS..(index + 1) * BLOCKS;
+        let largest = |v: &[f32]| v.iter().fold(0.0, |max: f32, &v| if v > max { v } else { max });
+        let mut fours = [0; BLOCKS];
+        let mut quarter = |v: &[f32], shift: u32| {
+            let max = largest(v);
+            if max > 0.0 {
+                let inverse = 15.0 / max;
+                for (four, &v) in fours.iter_mut().zip(v) {
+                    // Wraps like the reference's byte where a scale is negative.
+                    *four |= (nearest_int(inverse * v) << shift) as u8;
+                }
+                f32_to_f16(max / 15.0)
+            } else {
+                0
             }
-            f32_to_f16(max / 15.0)
-        } else {
-            0
+        };
+        let d = quarter(&fit.scale[lanes.clone()], 0);
+        let dmin = quarter(&fit.min[lanes.clone()], 4);
+        write(x, fit, lanes.start, (d, dmin), &fours, out);
+    }
+}
+
+impl Weighted for Q2K {
+    const BYTES: usize = BYTES;
+    type Found = Affine<BLOCKS, GROUPS>;
+
+    #[inline(always)]
+    fn search(batch: &Batch) -> Self::Found {
+        search_affine::<BLOCK, BLOCKS, GROUPS, BATCH>(batch, &WEIGHTED_GRID, 1.0, 15.0)
+    }
+
+    #[inline(always)]
+    fn encode(x: &[f32], found: &Self::Found, index: usize, out: &mut [u8]) {
+        let (s, m) = (found.scales.codes(index), found.mins.codes(index));
+        let mut fours = [0; BLOCKS];
+        for j in 0..BLOCKS {
+            fours[j] = s[j] | m[j] << 4;
         }
-    };
-    let d = quarter(&fit.scale[lanes.clone()], 0);
-    let dmin = quarter(&fit.min[lanes.clone()], 4);
-    write(x, fit, lanes.start, (d, dmin), &fours, out);
+        let d = (f32_to_f16(found.scales.scale[index]), f32_to_f16(found.mins.scale[index]));
+        let lane = index * BLOCKS;
+        write(x, &found.fits[lane / LANES], lane % LANES, d, &fours, out);
+    }
 }
 
 /// Writes a super-block whose scales are fixed; its codes follow.
@@ -118,54 +132,4 @@ fn write(
         }
     }
     pack_crumbs(&codes, &mut out[16..80]);
-}
-
-#[inline(always)]
-fn quantize_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) {
-    let mut batch = Batch::EMPTY;
-    for (n, (x, out)) in x.chunks(SUPERS * SUPER_BLOCK).zip(out.chunks_mut(SUPERS * BYTES)).enumerate() {
-        batch.fill(x, n * SUPERS, importance);
-        let (fits, scales, mins) = search_weighted(&batch);
-        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
-            let (s, m) = (scales.codes(i), mins.codes(i));
-            let mut fours = [0; BLOCKS];
-            for j in 0..BLOCKS {
-                fours[j] = s[j] | m[j] << 4;
-            }
-            let d = (f32_to_f16(scales.scale[i]), f32_to_f16(mins.scale[i]));
-            let lane = i * BLOCKS;
-            write(x, &fits[lane / LANES], lane % LANES, d, &fours, out);
-        }
-    }
-}
-
-type Scales = positive::Fit<SUPERS, BLOCKS>;
-
-/// Searches the blocks of a batch by squared differences, then the scales and minima of each super-block.
-#[inline(always)]
-fn search_weighted(batch: &Batch) -> ([Fit<LANES>; GROUPS], Scales, Scales) {
-    let mut fits = [const { Fit::EMPTY }; GROUPS];
-    let (mut scales, mut mins, mut sums) =
-        ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
-    let (xs, importances) = (batch.x.as_chunks::<BATCH>().0, batch.importance.as_chunks::<BATCH>().0);
-    for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
-        let (mut t, mut weights) = (Aligned([[0.0; LANES]; BLOCK]), Aligned([[0.0; LANES]; BLOCK]));
-        transpose(x, &mut t.0);
-        transpose(importance, &mut weights.0);
-        let first = group * LANES / BLOCKS;
-        let mut sigma2 = [0.0; LANES];
-        for (lane, sigma2) in sigma2.iter_mut().enumerate() {
-            *sigma2 = batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
-        }
-        let sum = weigh(&t.0, &mut weights.0, &sigma2);
-        let fit = affine::search::<LANES, BLOCK, false>(&t.0, &weights.0, &WEIGHTED_GRID);
-        for (lane, &sum) in sum.iter().enumerate() {
-            let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
-            scales[block][sup] = fit.scale[lane];
-            mins[block][sup] = fit.min[lane];
-            sums[block][sup] = sum;
-        }
-        fits[group] = fit;
-    }
-    (fits, positive::search(&scales, &sums, 15.0), positive::search(&mins, &sums, 15.0))
 }

@@ -5,9 +5,9 @@
 use super::half::{f16_to_f32, f32_to_f16};
 use super::lanes::{nearest_int, transpose};
 use super::refined::{self, Fit};
-use super::super_block::{SUPER_BLOCK, encode_symmetric, pack_crumbs, whole_batch};
+use super::super_block::{self, Kind, SUPER_BLOCK, encode_symmetric, pack_crumbs};
 use super::symmetric;
-use super::weighted::{Batch, SUPERS, weigh};
+use super::weighted::{self, Batch, SUPERS, Weighted, weigh};
 use crate::quantize::simd::multiversion;
 
 /// Bytes of a super-block.
@@ -27,61 +27,62 @@ const BATCH: usize = LANES * BLOCK;
 
 multiversion! {
     /// Quantizes whole super-blocks of 256 values (`quantize_row_q3_K_ref`).
-    pub(super) fn quantize_q3_k(x: &[f32], out: &mut [u8]) = quantize;
+    pub(super) fn quantize_q3_k(x: &[f32], out: &mut [u8]) = super_block::quantize::<Q3K, BATCH>;
 }
 
 multiversion! {
     /// Quantizes whole rows by importance, one weight a column (`quantize_q3_K`).
-    pub(super) fn quantize_q3_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = quantize_weighted;
+    pub(super) fn quantize_q3_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = weighted::quantize_weighted::<Q3K>;
 }
 
-#[inline(always)]
-fn quantize(x: &[f32], out: &mut [u8]) {
-    let mut padded = [0.0; BATCH];
-    for (x, out) in x.chunks(BATCH).zip(out.chunks_mut(BATCH / SUPER_BLOCK * BYTES)) {
-        let x = whole_batch(x, &mut padded);
+/// The type, for what the K-quants share.
+enum Q3K {}
+
+impl Kind<BATCH> for Q3K {
+    const BYTES: usize = BYTES;
+    type Fit = Fit<LANES, BLOCK>;
+
+    #[inline(always)]
+    fn search(x: &[f32; BATCH]) -> Self::Fit {
         let mut t = [[0.0; LANES]; BLOCK];
         transpose(x, &mut t);
-        let fit = refined::search(&t);
-        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
-            encode(x, &fit, i, out);
-        }
+        refined::search(&t)
     }
-}
 
-#[inline(always)]
-fn encode(x: &[f32], fit: &Fit<LANES, BLOCK>, index: usize, out: &mut [u8]) {
-    let lane = index * BLOCKS;
-    let scales = &fit.scale[lane..lane + BLOCKS];
-    let (mut amax, mut max) = (0.0, 0.0);
-    for &scale in scales {
-        if scale.abs() > amax {
-            (amax, max) = (scale.abs(), scale);
-        }
-    }
-    // The scale largest in magnitude becomes -32; a block of nothing has scale -32, too, but `d` is 0.
-    let mut sixes = [0; BLOCKS];
-    let mut d = 0;
-    if max != 0.0 {
-        let inverse = -32.0 / max;
-        for (six, &scale) in sixes.iter_mut().zip(scales) {
-            // Through a signed byte, as in the reference.
-            *six = ((nearest_int(inverse * scale) as i8).clamp(-32, 31) + 32) as u8;
-        }
-        d = f32_to_f16(1.0 / inverse);
-    }
-    let mut codes = [0; SUPER_BLOCK];
-    for (j, (x, codes)) in x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).enumerate() {
-        let scale = f16_to_f32(d) * (f32::from(sixes[j]) - 32.0);
-        if scale == 0.0 {
-            for (i, code) in codes.iter_mut().enumerate() {
-                *code = fit.code(lane + j, i);
+    #[inline(always)]
+    fn encode(x: &[f32], fit: &Self::Fit, index: usize, out: &mut [u8]) {
+        let lane = index * BLOCKS;
+        let scales = &fit.scale[lane..lane + BLOCKS];
+        let (mut amax, mut max) = (0.0, 0.0);
+        for &scale in scales {
+            if scale.abs() > amax {
+                (amax, max) = (scale.abs(), scale);
             }
-        } else {
-            encode_symmetric(x, scale, 4, codes);
         }
+        // The scale largest in magnitude becomes -32; a block of nothing has scale -32, too, but `d` is 0.
+        let mut sixes = [0; BLOCKS];
+        let mut d = 0;
+        if max != 0.0 {
+            let inverse = -32.0 / max;
+            for (six, &scale) in sixes.iter_mut().zip(scales) {
+                // Through a signed byte, as in the reference.
+                *six = ((nearest_int(inverse * scale) as i8).clamp(-32, 31) + 32) as u8;
+            }
+            d = f32_to_f16(1.0 / inverse);
+        }
+        let mut codes = [0; SUPER_BLOCK];
+        for (j, (x, codes)) in x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).enumerate() {
+            let scale = f16_to_f32(d) * (f32::from(sixes[j]) - 32.0);
+            if scale == 0.0 {
+                for (i, code) in codes.iter_mut().enumerate() {
+                    *code = fit.code(lane + j, i);
+                }
+            } else {
+                encode_symmetric(x, scale, 4, codes);
+            }
+        }
+        write(d, &sixes, &codes, out);
     }
-    write(d, &sixes, &codes, out);
 }
 
 #[inline(always)]
@@ -113,60 +114,61 @@ fn write(d: u16, sixes: &[u8; BLOCKS], codes: &[u8; SUPER_BLOCK], out: &mut [u8]
 const WEIGHTED_LANES: usize = 32;
 const GROUPS: usize = SUPERS * BLOCKS / WEIGHTED_LANES;
 
-#[inline(always)]
-fn quantize_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) {
-    let mut batch = Batch::EMPTY;
-    for (n, (x, out)) in x.chunks(SUPERS * SUPER_BLOCK).zip(out.chunks_mut(SUPERS * BYTES)).enumerate() {
-        batch.fill(x, n * SUPERS, importance);
-        let (fits, scales) = search_weighted(&batch);
-        let over = symmetric::search(&scales.0, &scales.1, 32.0);
-        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
-            let d = f32_to_f16(over.scale[i]);
-            let (mut sixes, mut codes) = ([0; BLOCKS], [0; SUPER_BLOCK]);
-            for (j, (x, codes)) in x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).enumerate() {
-                sixes[j] = over.code(i, scales.0[j][i], 32);
-                let scale = f16_to_f32(d) * (f32::from(sixes[j]) - 32.0);
-                if scale == 0.0 {
-                    let lane = i * BLOCKS + j;
-                    for (code, &x) in codes.iter_mut().zip(x) {
-                        *code = fits[lane / WEIGHTED_LANES].code(lane % WEIGHTED_LANES, x, 4);
-                    }
-                } else {
-                    encode_symmetric(x, scale, 4, codes);
-                }
-            }
-            write(d, &sixes, &codes, out);
-        }
-    }
+/// What the searches by importance found for a batch: for each block, and over them for each super-block.
+struct Found {
+    fits: [symmetric::Fit<WEIGHTED_LANES>; GROUPS],
+    scales: [[f32; SUPERS]; BLOCKS],
+    over: symmetric::Fit<SUPERS>,
 }
 
-/// The scales of each super-block's blocks, and their weights.
-type Scales = ([[f32; SUPERS]; BLOCKS], [[f32; SUPERS]; BLOCKS]);
+impl Weighted for Q3K {
+    const BYTES: usize = BYTES;
+    type Found = Found;
 
-/// Searches the blocks of a batch.
-#[inline(always)]
-fn search_weighted(batch: &Batch) -> ([symmetric::Fit<WEIGHTED_LANES>; GROUPS], Scales) {
-    const VALUES: usize = WEIGHTED_LANES * BLOCK;
-    let mut fits = [const { symmetric::Fit::EMPTY }; GROUPS];
-    let (mut scales, mut sums) = ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
-    let (xs, importances) = (batch.x.as_chunks::<VALUES>().0, batch.importance.as_chunks::<VALUES>().0);
-    for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
-        let (mut t, mut weights) = ([[0.0; WEIGHTED_LANES]; BLOCK], [[0.0; WEIGHTED_LANES]; BLOCK]);
-        transpose(x, &mut t);
-        transpose(importance, &mut weights);
-        let first = group * WEIGHTED_LANES / BLOCKS;
-        let mut sigma2 = [0.0; WEIGHTED_LANES];
-        for (lane, sigma2) in sigma2.iter_mut().enumerate() {
-            *sigma2 = 2.0 * batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
+    #[inline(always)]
+    fn search(batch: &Batch) -> Found {
+        const VALUES: usize = WEIGHTED_LANES * BLOCK;
+        let mut fits = [const { symmetric::Fit::EMPTY }; GROUPS];
+        let (mut scales, mut sums) = ([[0.0; SUPERS]; BLOCKS], [[0.0; SUPERS]; BLOCKS]);
+        let (xs, importances) = (batch.x.as_chunks::<VALUES>().0, batch.importance.as_chunks::<VALUES>().0);
+        for (group, (x, importance)) in xs.iter().zip(importances).enumerate() {
+            let (mut t, mut weights) = ([[0.0; WEIGHTED_LANES]; BLOCK], [[0.0; WEIGHTED_LANES]; BLOCK]);
+            transpose(x, &mut t);
+            transpose(importance, &mut weights);
+            let first = group * WEIGHTED_LANES / BLOCKS;
+            let mut sigma2 = [0.0; WEIGHTED_LANES];
+            for (lane, sigma2) in sigma2.iter_mut().enumerate() {
+                *sigma2 = 2.0 * batch.squares[first + lane / BLOCKS] / SUPER_BLOCK as f32;
+            }
+            let sum = weigh(&t, &mut weights, &sigma2);
+            let fit = symmetric::search(&t, &weights, 4.0);
+            for (lane, &sum) in sum.iter().enumerate() {
+                let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
+                scales[block][sup] = fit.scale[lane];
+                sums[block][sup] = sum;
+            }
+            fits[group] = fit;
         }
-        let sum = weigh(&t, &mut weights, &sigma2);
-        let fit = symmetric::search(&t, &weights, 4.0);
-        for (lane, &sum) in sum.iter().enumerate() {
-            let (block, sup) = (lane % BLOCKS, first + lane / BLOCKS);
-            scales[block][sup] = fit.scale[lane];
-            sums[block][sup] = sum;
-        }
-        fits[group] = fit;
+        let over = symmetric::search(&scales, &sums, 32.0);
+        Found { fits, scales, over }
     }
-    (fits, (scales, sums))
+
+    #[inline(always)]
+    fn encode(x: &[f32], found: &Found, index: usize, out: &mut [u8]) {
+        let d = f32_to_f16(found.over.scale[index]);
+        let (mut sixes, mut codes) = ([0; BLOCKS], [0; SUPER_BLOCK]);
+        for (j, (x, codes)) in x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK)).enumerate() {
+            sixes[j] = found.over.code(index, found.scales[j][index], 32);
+            let scale = f16_to_f32(d) * (f32::from(sixes[j]) - 32.0);
+            if scale == 0.0 {
+                let lane = index * BLOCKS + j;
+                for (code, &x) in codes.iter_mut().zip(x) {
+                    *code = found.fits[lane / WEIGHTED_LANES].code(lane % WEIGHTED_LANES, x, 4);
+                }
+            } else {
+                encode_symmetric(x, scale, 4, codes);
+            }
+        }
+        write(d, &sixes, &codes, out);
+    }
 }

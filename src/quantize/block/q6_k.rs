@@ -5,7 +5,7 @@
 
 use super::half::{f16_to_f32, f32_to_f16};
 use super::lanes::{Aligned, nearest_int, transpose};
-use super::super_block::{SUPER_BLOCK, encode_symmetric, whole_batch};
+use super::super_block::{self, Kind, SUPER_BLOCK, encode_symmetric, whole_batch};
 use super::symmetric::{self, EMPTY, Fit};
 use crate::quantize::simd::multiversion;
 
@@ -26,7 +26,7 @@ const BATCH: usize = LANES * BLOCK;
 
 multiversion! {
     /// Quantizes whole super-blocks of 256 values (`quantize_row_q6_K_ref`).
-    pub(super) fn quantize_q6_k(x: &[f32], out: &mut [u8]) = quantize;
+    pub(super) fn quantize_q6_k(x: &[f32], out: &mut [u8]) = super_block::quantize::<Q6K, BATCH>;
 }
 
 multiversion! {
@@ -34,28 +34,29 @@ multiversion! {
     pub(super) fn quantize_q6_k_weighted(x: &[f32], importance: &[f32], out: &mut [u8]) = quantize_weighted;
 }
 
-#[inline(always)]
-fn quantize(x: &[f32], out: &mut [u8]) {
-    let mut padded = [0.0; BATCH];
-    for (x, out) in x.chunks(BATCH).zip(out.chunks_mut(BATCH / SUPER_BLOCK * BYTES)) {
-        let x = whole_batch(x, &mut padded);
-        let fit = search(x);
-        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(BYTES)).enumerate() {
-            encode(x, &fit, i, out);
-        }
-    }
-}
+/// The type, for what the K-quants share.
+enum Q6K {}
 
-/// Searches the blocks of a batch; a value weighs its square.
-#[inline(always)]
-fn search(x: &[f32; BATCH]) -> Fit<LANES> {
-    let mut t = Aligned([[0.0; LANES]; BLOCK]);
-    transpose(x, &mut t.0);
-    let mut weights = Aligned(t.0);
-    for w in weights.0.as_flattened_mut() {
-        *w *= *w;
+impl Kind<BATCH> for Q6K {
+    const BYTES: usize = BYTES;
+    type Fit = Fit<LANES>;
+
+    /// A value weighs its square.
+    #[inline(always)]
+    fn search(x: &[f32; BATCH]) -> Fit<LANES> {
+        let mut t = Aligned([[0.0; LANES]; BLOCK]);
+        transpose(x, &mut t.0);
+        let mut weights = Aligned(t.0);
+        for w in weights.0.as_flattened_mut() {
+            *w *= *w;
+        }
+        symmetric::search(&t.0, &weights.0, 32.0)
     }
-    symmetric::search(&t.0, &weights.0, 32.0)
+
+    #[inline(always)]
+    fn encode(x: &[f32], fit: &Fit<LANES>, index: usize, out: &mut [u8]) {
+        encode(x, fit, index, out);
+    }
 }
 
 #[inline(always)]

@@ -5,6 +5,36 @@ use super::lanes::nearest_int;
 /// Values in a super-block.
 pub(super) const SUPER_BLOCK: usize = 256;
 
+/// A type whose blocks are searched `BATCH` values at a time, whole super-blocks, without importance.
+///
+/// The functions are `#[inline(always)]`, so that they are compiled with the instructions of whoever calls
+/// [`quantize`].
+pub(super) trait Kind<const BATCH: usize> {
+    /// Bytes of a super-block.
+    const BYTES: usize;
+
+    /// What the search finds.
+    type Fit;
+
+    /// Searches the blocks of a batch.
+    fn search(x: &[f32; BATCH]) -> Self::Fit;
+
+    /// Writes super-block `index` of the batch.
+    fn encode(x: &[f32], fit: &Self::Fit, index: usize, out: &mut [u8]);
+}
+
+/// Quantizes whole super-blocks.
+#[inline(always)]
+pub(super) fn quantize<K: Kind<BATCH>, const BATCH: usize>(x: &[f32], out: &mut [u8]) {
+    let mut padded = [0.0; BATCH];
+    for (x, out) in x.chunks(BATCH).zip(out.chunks_mut(BATCH / SUPER_BLOCK * K::BYTES)) {
+        let fit = K::search(whole_batch(x, &mut padded));
+        for (i, (x, out)) in x.chunks_exact(SUPER_BLOCK).zip(out.chunks_exact_mut(K::BYTES)).enumerate() {
+            K::encode(x, &fit, i, out);
+        }
+    }
+}
+
 /// The batch itself, or the last one filled up with zeros.
 #[inline(always)]
 pub(super) fn whole_batch<'a, const BATCH: usize>(
