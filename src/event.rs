@@ -107,6 +107,17 @@ codes! {
     StepFileLost = "GHA-008", Warning, "The step's summary or its outputs could not be written.";
     JobDoubtful = "GHA-009", Warning, "A model cannot be planned; its job of the matrix will say why.";
     ResultMissing = "GHA-010", Error, "A job of the matrix left no result.";
+    ToolchainReady = "LCP-001", Info, "llama.cpp's programs are there: which ones, and where.";
+    ToolchainDownload = "LCP-002", Info, "An archive of llama.cpp is being downloaded.";
+    ToolchainVerified = "LCP-003", Detail, "A downloaded archive is the one that GitHub states or that was recorded.";
+    ToolchainRetried = "LCP-004", Warning, "A request to GitHub failed and is tried again.";
+    ToolchainUnfit = "LCP-005", Warning, "A release has no programs that run here; it is built from source.";
+    ToolchainWaits = "LCP-006", Info, "Another process makes or checks the same build of llama.cpp; this one waits for it.";
+    ToolchainHealed = "LCP-007", Warning, "A build in the cache was not what it was when it was made; it was made anew.";
+    BuildStarted = "LCP-008", Info, "llama.cpp is being built.";
+    BuildFinished = "LCP-009", Info, "llama.cpp was built.";
+    PinRecorded = "LCP-010", Info, "What was downloaded for the first time is recorded in jamph.lock.";
+    PinLost = "LCP-011", Warning, "jamph.lock cannot be written: the next run takes its download for a first one again.";
 }
 
 /// Something that happened.
@@ -143,15 +154,38 @@ impl Event {
     }
 }
 
-/// How far a piece of long work has come, in bytes.
+/// How far a piece of long work has come.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// What is being worked on; equal for all reports of one piece of work.
     pub task: String,
-    /// Bytes done.
+    /// Done so far.
     pub done: u64,
-    /// Bytes in all.
+    /// In all.
     pub total: u64,
+    /// What is counted.
+    pub unit: Unit,
+}
+
+/// What progress counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things of this name, in the singular (`step`); their plural takes an `s`.
+    Things(&'static str),
+}
+
+impl Progress {
+    /// Bytes of a piece of work.
+    pub fn bytes(task: impl Into<String>, done: u64, total: u64) -> Self {
+        Progress { task: task.into(), done, total, unit: Unit::Bytes }
+    }
+
+    /// Things of a piece of work, by their name in the singular.
+    pub fn things(task: impl Into<String>, name: &'static str, done: u64, total: u64) -> Self {
+        Progress { task: task.into(), done, total, unit: Unit::Things(name) }
+    }
 }
 
 /// Who listens. Implementations are called from many threads.

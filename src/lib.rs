@@ -17,6 +17,7 @@ pub mod event;
 pub mod gguf;
 pub mod github;
 pub mod hub;
+pub mod llama;
 pub mod plan;
 pub mod publish;
 pub mod quantize;

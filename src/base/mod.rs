@@ -1,5 +1,5 @@
 //! What every layer may use: atomic and positioned file access, locks, free space, memory, hashes,
-//! cancellation, secrets, units, causes of errors, and names that others chose.
+//! cancellation, child processes, secrets, units, causes of errors, and names that others chose.
 //!
 //! Knows nothing of models. Refuses to hide an error of the system: what cannot be found out is `None`, not a guess.
 
@@ -12,6 +12,7 @@ pub mod hash;
 pub mod lock;
 pub mod memory;
 pub mod positioned;
+pub mod process;
 pub mod quote;
 pub mod redact;
 pub mod repo_id;

@@ -56,6 +56,8 @@ pub(super) enum Command {
     Quantize(QuantizeArgs),
     /// Metadata, tensors, types and sizes of a GGUF or safetensors file or a checkpoint
     Inspect(InspectArgs),
+    /// llama.cpp's programs, for what the engine does not do itself
+    Toolchain(ToolchainArgs),
     /// Check a models.yaml and say everything that is wrong with it
     Validate(ConfigArgs),
     /// Say what is missing on this machine: tokens and their rights, folders, disk
@@ -64,6 +66,61 @@ pub(super) enum Command {
     Schema,
     /// Write a starter models.yaml, and a workflow for GitHub Actions
     Init(InitArgs),
+}
+
+/// `toolchain`.
+#[derive(Debug, Args)]
+pub(super) struct ToolchainArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: ToolchainCommand,
+}
+
+/// The commands of `toolchain`.
+#[derive(Debug, Subcommand)]
+pub(super) enum ToolchainCommand {
+    /// Get a llama.cpp: from the cache, a release's own programs, or built
+    Install(LlamaArgs),
+    /// The builds in the cache, the last used first
+    List,
+    /// A name for the build that `install` gives, for a cache of continuous integration (`actions/cache`)
+    Key(LlamaArgs),
+    /// Remove builds from the cache
+    Prune(PruneArgs),
+}
+
+/// Which llama.cpp.
+#[derive(Debug, Default, Args)]
+pub(super) struct LlamaArgs {
+    /// A release, such as b11312 or v0.5.0, or `latest` [default: what models.yaml says, else b11312]
+    #[arg(value_name = "TAG")]
+    pub(super) tag: Option<String>,
+    /// Where `llama_cpp:` is looked for, and beside which jamph.lock stands
+    #[arg(long, value_name = "MODELS_YAML", default_value = "models.yaml")]
+    pub(super) config: PathBuf,
+    /// A commit, all 40 digits; with a tag, what the tag has to be
+    #[arg(long, value_name = "COMMIT")]
+    pub(super) commit: Option<String>,
+    /// The source in place of GitHub's: a folder, an archive (.tar.gz), or its https address
+    #[arg(long, value_name = "PLACE")]
+    pub(super) source: Option<String>,
+    /// The folder of the source that has llama.cpp's CMakeLists.txt
+    #[arg(long, value_name = "FOLDER", requires = "source")]
+    pub(super) subfolder: Option<String>,
+    /// Build it for this processor alone
+    #[arg(long)]
+    pub(super) native: bool,
+}
+
+/// `toolchain prune`.
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// Keep so many that were used last
+    #[arg(long, value_name = "N", required_unless_present = "older_than")]
+    pub(super) keep: Option<usize>,
+    /// Remove only what was not used for so long, as 30d, 12h or 2w
+    #[arg(long, value_name = "AGE")]
+    pub(super) older_than: Option<String>,
 }
 
 /// Which models.yaml.

@@ -53,7 +53,7 @@ fn valid(path: &Path, config: &Config) -> String {
 /// Everything that is wrong with the file.
 pub(super) fn validate(args: &ConfigArgs, context: &Context) -> Result<(), Failure> {
     let config = load(&args.config, &Around::default())?;
-    for unbuilt in config.unbuilt.iter().chain(config.models.iter().flat_map(|m| &m.unbuilt)) {
+    for unbuilt in config.models.iter().flat_map(|m| &m.unbuilt) {
         let place = unbuilt.place;
         let text =
             format!("{}:{}:{}: {}", args.config.display(), place.line, place.column, unbuilt.feature.text());

@@ -1,7 +1,7 @@
 //! What every command gets: settings and global options resolved, a reporter, and the flag that Ctrl-C raises.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::Global;
 use super::failure::{Failure, Kind};
@@ -12,10 +12,12 @@ use crate::base::cancel::Cancel;
 use crate::base::redact::Redactor;
 use crate::base::token::Token;
 use crate::base::units;
-use crate::config::{Around, Layer};
+use crate::config::{Around, Layer, LlamaCpp};
 use crate::event::{Level, Observer};
 use crate::github::GithubOptions;
 use crate::hub::{HubOptions, TokenSource};
+use crate::llama::cache::Cache;
+use crate::llama::{self, Request, ToolchainError, Wanted, pins};
 use crate::quantize::simd;
 use crate::report::{self, Format};
 use crate::run::Setting;
@@ -115,6 +117,40 @@ impl Context {
             threads: self.threads,
             memory: self.memory,
         }
+    }
+
+    /// The llama.cpp that a models.yaml asks for, or that the environment names; nothing is done before it is needed.
+    /// What is downloaded is recorded beside the models.yaml, or in the cache where there is none.
+    ///
+    /// # Errors
+    /// It is below the security minimum, or the token for GitHub is none.
+    pub(super) fn wanted(&self, asked: Option<&LlamaCpp>, models_yaml: &Path) -> Result<Wanted, Failure> {
+        let installed = self.settings.llama_cpp.clone().map(Request::Installed);
+        let request = installed.map_or_else(|| Request::new(asked).map_err(ToolchainError::from), Ok)?;
+        Ok(Wanted::new(request, self.toolchain_setup(models_yaml)?))
+    }
+
+    /// What getting a llama.cpp needs to know.
+    ///
+    /// # Errors
+    /// The token for GitHub is none.
+    pub(super) fn toolchain_setup(&self, models_yaml: &Path) -> Result<llama::Setup, Failure> {
+        let wrong = |e| Failure::new(Kind::Credentials, e).hint("correct or unset the variable");
+        let settings = &self.settings;
+        let beside = models_yaml.is_file().then(|| models_yaml.with_file_name(pins::FILE));
+        Ok(llama::Setup {
+            cache: self.hub.cache.clone(),
+            lock: beside.unwrap_or_else(|| Cache::new(&self.hub.cache).root().join(pins::FILE)),
+            api: settings.github_api.clone(),
+            token: settings.github_token().map_err(wrong)?,
+            offline: settings.offline,
+            patience: llama::Patience::default(),
+            jobs: self.threads,
+            environment: settings.for_programs(),
+            compilers: settings.for_compilers(),
+            packages: settings.for_packages(),
+            search: settings.search(),
+        })
     }
 
     /// Where a token for an upload comes from, as the environment has it now.

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Input,
     /// Credentials are missing or refused.
     Credentials,
+    /// llama.cpp is needed and cannot be had.
+    Toolchain,
     /// Some jobs failed, others did not.
     SomeFailed,
     /// Every job failed.
@@ -36,6 +38,7 @@ impl Kind {
         Kind::Usage,
         Kind::Input,
         Kind::Credentials,
+        Kind::Toolchain,
         Kind::SomeFailed,
         Kind::AllFailed,
         Kind::Interrupted,
@@ -48,6 +51,7 @@ impl Kind {
             Kind::Usage => 2,
             Kind::Input => 3,
             Kind::Credentials => 4,
+            Kind::Toolchain => 5,
             Kind::SomeFailed => 10,
             Kind::AllFailed => 11,
             Kind::Interrupted => 130,
@@ -61,6 +65,7 @@ impl Kind {
             Kind::Usage => "the command line is wrong",
             Kind::Input => "models.yaml, a model or another input is wrong",
             Kind::Credentials => "credentials are missing or refused",
+            Kind::Toolchain => "llama.cpp is needed and cannot be had",
             Kind::SomeFailed => "some jobs failed, others are done",
             Kind::AllFailed => "all jobs failed",
             Kind::Interrupted => "stopped by the user",

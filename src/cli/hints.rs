@@ -9,6 +9,7 @@ use crate::convert::tokenizer::TokenizerError;
 use crate::convert::{ConvertError, FromGgufError};
 use crate::github::{GithubError, ResultsError};
 use crate::hub::HubError;
+use crate::llama::{ReleaseError, ToolchainError};
 use crate::plan::NoSuchModel;
 use crate::plan::matrix::NoSuchJob;
 use crate::publish::{FolderError, ReadError};
@@ -128,6 +129,20 @@ impl Explain for HubError {
             }
             error => HubError::hint(error),
         }
+    }
+}
+
+impl Explain for ToolchainError {
+    fn kind(&self) -> Kind {
+        match self {
+            error if error.is_cancelled() => Kind::Interrupted,
+            ToolchainError::Release(ReleaseError::Token) => Kind::Credentials,
+            _ => Kind::Toolchain,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        ToolchainError::hint(self)
     }
 }
 

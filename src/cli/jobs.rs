@@ -11,7 +11,6 @@ use super::vocabulary::vocabulary;
 use super::work::{From, work};
 use crate::base::units;
 use crate::config::{self, Around, Layer, Model, Publish, RepoId, Source};
-use crate::event::{Code, Event};
 use crate::plan::{self, matrix};
 use crate::quantize::TensorType;
 
@@ -54,9 +53,6 @@ pub(super) fn plan(args: &PlanArgs, context: &Context) -> Result<(), Failure> {
 fn load_all(file: &Path, around: &Around, context: &Context) -> Result<Vec<Model>, Failure> {
     let config = load(file, around)?;
     announce(file, &config, context);
-    for unbuilt in &config.unbuilt {
-        context.observer.event(Event::new(Code::NotBuilt, unbuilt.feature.text()));
-    }
     Ok(config.models)
 }
 

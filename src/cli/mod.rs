@@ -19,6 +19,7 @@ mod results;
 mod runner;
 pub mod settings;
 mod show;
+mod toolchain;
 mod upload;
 mod vocabulary;
 mod work;
@@ -74,10 +75,12 @@ pub fn reference() -> String {
         text += &format!("## {title}\n\n```text\n{}\n```\n\n", help.trim_end());
     };
     section(&mut root, "jamph-quantizer");
-    for command in root.get_subcommands_mut() {
-        if command.get_name() != "help" {
-            let title = command.get_name().to_owned();
-            section(command, &title);
+    for command in root.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+        let title = command.get_name().to_owned();
+        section(command, &title);
+        for below in command.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+            let title = format!("{title} {}", below.get_name());
+            section(below, &title);
         }
     }
     text.trim_end().to_owned() + "\n"
@@ -93,6 +96,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Convert(args) => convert::run(args, context),
         Command::Quantize(args) => quantize::run(args, context),
         Command::Inspect(args) => inspect::run(args, context),
+        Command::Toolchain(args) => toolchain::run(&args.command, context),
         Command::Validate(args) => config::validate(args, context),
         Command::Doctor(args) => doctor::run(args, context),
         Command::Schema => config::schema(),

@@ -5,6 +5,7 @@
 //! be short-lived, and what is not kept cannot leak. Nothing else in the program reads the environment.
 
 mod actions;
+mod children;
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,6 +19,7 @@ use crate::hub::{DEFAULT_ENDPOINT, TokenSource, Workflow};
 use crate::quantize::simd;
 
 pub use actions::Actions;
+pub use children::Variables;
 
 /// Where a token may be, in the order in which they are tried.
 const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGINGFACE_TOKEN"];
@@ -49,6 +51,8 @@ pub struct Settings {
     pub actions: Option<Actions>,
     /// Address of GitHub's API, without a slash at its end (`GITHUB_API_URL`).
     pub github_api: String,
+    /// Folder with llama.cpp's programs, to be used as they are (`JAMPH_LLAMA_CPP`).
+    pub llama_cpp: Option<PathBuf>,
     /// Folder of the outputs (`JAMPH_OUTPUT`).
     pub output: Option<PathBuf>,
     /// Folder of what is downloaded (`JAMPH_CACHE`).
@@ -178,6 +182,7 @@ impl Settings {
         let actions = reader.presence("GITHUB_ACTIONS").then(|| Actions::read(&mut reader));
         let github_api =
             reader.address("GITHUB_API_URL", PUBLIC_API).unwrap_or_else(|| PUBLIC_API.to_owned());
+        let llama_cpp = reader.path("JAMPH_LLAMA_CPP");
         let output = reader.path("JAMPH_OUTPUT");
         let cache = reader.path("JAMPH_CACHE");
         let prefix = reader.text("JAMPH_PREFIX").or_else(|| reader.text("MODEL_PREFIX"));
@@ -201,6 +206,7 @@ impl Settings {
             ci,
             actions,
             github_api,
+            llama_cpp,
             output,
             cache,
             prefix,

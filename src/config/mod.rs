@@ -25,11 +25,12 @@ use std::path::Path;
 
 pub use crate::base::repo_id::{RepoId, RepoIdError};
 pub use model::{
-    Card, Config, Convert, Effect, Evaluate, Feature, Imatrix, KvValue, Layer, LlamaCpp, Metadata, Model,
-    OutType, Publish, Quantize, Require, Split, TensorType, Unbuilt,
+    Card, Config, Convert, Effect, Evaluate, Feature, Imatrix, KvValue, Layer, LlamaCpp, LlamaSource,
+    Metadata, Model, OutType, Publish, Quantize, Require, Split, TensorType, Unbuilt,
 };
 pub use problem::{Place, Problem, Problems};
 pub use resolve::Around;
+pub use scalar::is_llama_tag;
 pub use schema::{schema, starter};
 pub use source::{Revision, Source, SourceError};
 pub use vocabulary::{MethodName, Vocabulary};

@@ -14,8 +14,6 @@ pub struct Config {
     pub llama_cpp: Option<LlamaCpp>,
     /// The models, in the order of the file.
     pub models: Vec<Model>,
-    /// What the file as a whole asks for and this version does not do.
-    pub unbuilt: Vec<Unbuilt>,
 }
 
 /// One model: what to make of it.
@@ -352,13 +350,30 @@ pub enum Split {
     Tensors(u32),
 }
 
-/// A version of llama.cpp.
+/// Which llama.cpp the steps take that need one, and where it comes from. What is not said is what is built in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LlamaCpp {
+    /// A release, `b11312` or `v0.5.0`; beside a source, what that source is.
+    pub tag: Option<String>,
+    /// A commit, all 40 digits; beside a tag or a source, what that has to be or is.
+    pub commit: Option<String>,
+    /// Where its source is, in place of GitHub.
+    pub source: Option<LlamaSource>,
+    /// The folder of the source that is llama.cpp's.
+    pub subfolder: Option<String>,
+    /// Whether it is built for this processor alone.
+    pub native: bool,
+    /// A folder that has its programs, which are used as they are.
+    pub installed: Option<PathBuf>,
+}
+
+/// Where llama.cpp's source is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LlamaCpp {
-    /// A release.
-    Tag(String),
-    /// A commit.
-    Commit(String),
+pub enum LlamaSource {
+    /// A folder, or an archive.
+    Path(PathBuf),
+    /// The address of an archive.
+    Url(String),
 }
 
 /// Something that models.yaml can say and this version does not do.
@@ -410,6 +425,5 @@ macro_rules! features {
 // A row goes when its feature comes.
 features! {
     Evaluate = "evaluate", LeftUndone, "`evaluate` is not built yet: the outputs are not measured";
-    LlamaCpp = "llama_cpp", LeftUndone, "`llama_cpp` is not used yet: nothing here needs the toolchain";
     Imatrix = "imatrix", Refused, "`imatrix` is built for a `file` only yet, and without it the weights would be other ones";
 }

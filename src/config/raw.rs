@@ -4,8 +4,8 @@
 use super::model::OutType;
 use super::read::{List, section};
 use super::scalar::{
-    Bound, Context, Count, FilePath, KvOverrides, LlamaCommit, LlamaTag, Method, Owner, Pattern,
-    PreTokenizer, Prefix, Share, Size, Stem, TensorTypeName, Url, Version,
+    Bound, Context, Count, FilePath, KvOverrides, LlamaCommit, LlamaPlace, LlamaTag, Method, Owner, Pattern,
+    PreTokenizer, Prefix, Share, Size, Stem, Subfolder, TensorTypeName, Url, Version,
 };
 use super::source::{Revision, Source};
 use crate::base::repo_id::RepoId;
@@ -245,11 +245,19 @@ section! {
 }
 
 section! {
-    /// The llama.cpp toolchain: one of `tag` and `commit`.
+    /// The llama.cpp toolchain: a release or commit on GitHub, another source, or what is installed.
     RawLlamaCpp {
-        /// A release, such as `b11429`.
+        /// A release, such as `b11312`; beside `source`, what that source is.
         tag: LlamaTag,
-        /// A commit, all 40 digits.
+        /// A commit, all 40 digits. Beside `tag`, what the tag has to be.
         commit: LlamaCommit,
+        /// Where the source is, in place of GitHub: a folder, an archive (.tar.gz) beside this file, or its https address.
+        source: LlamaPlace,
+        /// The folder of the source that has llama.cpp's CMakeLists.txt, where that is not its root.
+        subfolder: Subfolder,
+        /// Build it for this processor alone, in place of taking a release's programs.
+        native: bool,
+        /// A folder with llama.cpp's programs, which are used as they are.
+        installed: FilePath,
     }
 }

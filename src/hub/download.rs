@@ -280,11 +280,7 @@ impl Downloads<'_> {
         })?;
         bytes.clear();
         let file = source.file;
-        self.observer.progress(Progress {
-            task: file.path.clone(),
-            done: source.part.done(),
-            total: file.size,
-        });
+        self.observer.progress(Progress::bytes(file.path.as_str(), source.part.done(), file.size));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! An object a line, for programs: `{"time":…,"code":"QTZ-002","level":"info","subject":…,"text":…,"fields":{…}}`.
 //!
-//! Progress has the code `CLI-005` and the fields `done` and `total`, in bytes. Keys are added, never renamed.
+//! Progress has the code `CLI-005` and the fields `done` and `total`: bytes, or what `unit` names. Keys are added, never renamed.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::pace::Pace;
 use super::{level_name, write_line};
 use crate::base::redact::Redactor;
-use crate::event::{Code, Event, Observer, Progress};
+use crate::event::{Code, Event, Observer, Progress, Unit};
 use crate::github::command::harmless_json;
 
 /// Writes an object an event, of every level.
@@ -66,6 +66,9 @@ impl<W: Write + Send> Observer for Json<W> {
             let mut fields = Map::new();
             fields.insert("done".to_owned(), progress.done.into());
             fields.insert("total".to_owned(), progress.total.into());
+            if let Unit::Things(name) = progress.unit {
+                fields.insert("unit".to_owned(), name.into());
+            }
             let text = format!("{} %", pulse.percent);
             let line = self.object(Code::Progressed, Some(&progress.task), &text, fields, now);
             write_line(&mut state.0, line);

@@ -10,7 +10,7 @@ use super::pace::{Pace, Pulse};
 use super::{shown, write_line};
 use crate::base::redact::Redactor;
 use crate::base::units::{decimal, throughput};
-use crate::event::{Code, Event, Level, Observer, Progress};
+use crate::event::{Code, Event, Level, Observer, Progress, Unit};
 
 /// Writes a line an event.
 pub struct Lines<W> {
@@ -73,7 +73,13 @@ pub(super) fn sentence(event: &Event, redactor: &Redactor) -> String {
 
 fn progress_text(progress: &Progress, pulse: &Pulse) -> String {
     let elapsed = Duration::try_from(pulse.elapsed).unwrap_or_default();
-    let speed = throughput(pulse.moved, elapsed).map_or(String::new(), |speed| format!(", {speed}"));
-    let (done, total) = (decimal(progress.done), decimal(progress.total));
-    format!("{}: {} % ({done} of {total}{speed})", progress.task, pulse.percent)
+    let (task, percent) = (&progress.task, pulse.percent);
+    match progress.unit {
+        Unit::Bytes => {
+            let speed = throughput(pulse.moved, elapsed).map_or(String::new(), |speed| format!(", {speed}"));
+            let (done, total) = (decimal(progress.done), decimal(progress.total));
+            format!("{task}: {percent} % ({done} of {total}{speed})")
+        }
+        Unit::Things(name) => format!("{task}: {percent} % ({name} {} of {})", progress.done, progress.total),
+    }
 }

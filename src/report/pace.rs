@@ -33,14 +33,14 @@ pub(super) struct Pulse {
     pub percent: u64,
     /// Since the first report.
     pub elapsed: SignedDuration,
-    /// Bytes since then.
+    /// Bytes or things since then.
     pub moved: u64,
 }
 
 impl Pace {
     /// Whether a report is worth a line.
     pub(super) fn pulse(&mut self, progress: &Progress, now: Timestamp) -> Option<Pulse> {
-        let Progress { task: name, done, total } = progress;
+        let Progress { task: name, done, total, unit: _ } = progress;
         let percent =
             (u128::from(*done) * 100).checked_div(u128::from(*total)).unwrap_or(100).min(100) as u64;
         let task = self.tasks.entry(name.clone()).or_insert(Task {

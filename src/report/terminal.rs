@@ -8,15 +8,17 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::lines::sentence;
 use super::shown;
 use crate::base::redact::Redactor;
-use crate::event::{Code, Event, Level, Observer, Progress};
+use crate::event::{Code, Event, Level, Observer, Progress, Unit};
 
 const BAR: &str = "{msg} [{bar:24}] {percent:>3} % {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
+const STEPS: &str = "{msg} [{bar:24}] {percent:>3} % {prefix} {pos} of {len}, {eta} left";
 
 /// Shows events on the terminal that stderr is.
 pub struct Terminal {
     all: MultiProgress,
     bars: Mutex<HashMap<String, ProgressBar>>,
-    style: ProgressStyle,
+    bytes: ProgressStyle,
+    steps: ProgressStyle,
     colour: bool,
     least: Level,
     redactor: Redactor,
@@ -29,11 +31,15 @@ impl Terminal {
     }
 
     pub(super) fn on(target: ProgressDrawTarget, colour: bool, least: Level, redactor: Redactor) -> Self {
-        let style = ProgressStyle::with_template(BAR).expect("the template is fixed, and a test makes it");
+        let style = |template| {
+            let style = ProgressStyle::with_template(template);
+            style.expect("the template is fixed, and a test makes it").progress_chars("=> ")
+        };
         Terminal {
             all: MultiProgress::with_draw_target(target),
             bars: Mutex::default(),
-            style: style.progress_chars("=> "),
+            bytes: style(BAR),
+            steps: style(STEPS),
             colour,
             least,
             redactor,
@@ -75,7 +81,12 @@ impl Observer for Terminal {
             return;
         }
         let bar = bars.entry(progress.task).or_insert_with_key(|task| {
-            let bar = self.all.add(ProgressBar::new(progress.total).with_style(self.style.clone()));
+            let (style, unit) = match progress.unit {
+                Unit::Bytes => (&self.bytes, ""),
+                Unit::Things(name) => (&self.steps, name),
+            };
+            let bar = self.all.add(ProgressBar::new(progress.total).with_style(style.clone()));
+            bar.set_prefix(unit);
             bar.set_message(shown(task, &self.redactor));
             // What is there already was not done now; it must not count for the speed.
             bar.with_position(progress.done)

@@ -47,13 +47,13 @@ fn tell(observer: &dyn Observer) {
     );
     for (second, done) in [(1, 0), (2, 4), (3, 12), (4, 13), (15, 14), (16, 50), (17, 100)] {
         NOW.set(second);
-        observer.progress(Progress {
-            task: "model.safetensors".into(),
-            done: done * 1_000_000,
-            total: 100_000_000,
-        });
+        observer.progress(Progress::bytes("model.safetensors", done * 1_000_000, 100_000_000));
     }
-    observer.progress(Progress { task: "config.json".into(), done: 600, total: 600 });
+    observer.progress(Progress::bytes("config.json", 600, 600));
+    for (second, done) in [(18, 0), (20, 3)] {
+        NOW.set(second);
+        observer.progress(Progress::things("building", "step", done, 12));
+    }
     observer.event(
         Event::new(Code::JobFailed, "token s3cr3t-value refused").about("a/b").with("file", "s3cr3t-value"),
     );
@@ -71,7 +71,8 @@ fn lines() {
     12:00:15 CLI-005 model.safetensors: 14 % (14.0 MB of 100 MB, 1.00 MB/s)
     12:00:16 CLI-005 model.safetensors: 50 % (50.0 MB of 100 MB, 3.33 MB/s)
     12:00:17 CLI-005 model.safetensors: 100 % (100 MB of 100 MB, 6.25 MB/s)
-    12:00:17 PLN-004 error: a/b: token *** refused
+    12:00:20 CLI-005 building: 25 % (step 3 of 12)
+    12:00:20 PLN-004 error: a/b: token *** refused
     ");
 }
 
@@ -82,7 +83,7 @@ fn quiet_lines_have_no_progress() {
     insta::assert_snapshot!(out.text(), @r"
     12:00:01 MDL-005 warning: a/b: 401 for ***
       | ::error::x�[31m
-    12:00:17 PLN-004 error: a/b: token *** refused
+    12:00:20 PLN-004 error: a/b: token *** refused
     ");
 }
 
@@ -98,7 +99,8 @@ fn json() {
     {"time":"1970-01-01T12:00:15Z","code":"CLI-005","level":"info","subject":"model.safetensors","text":"14 %","fields":{"done":14000000,"total":100000000}}
     {"time":"1970-01-01T12:00:16Z","code":"CLI-005","level":"info","subject":"model.safetensors","text":"50 %","fields":{"done":50000000,"total":100000000}}
     {"time":"1970-01-01T12:00:17Z","code":"CLI-005","level":"info","subject":"model.safetensors","text":"100 %","fields":{"done":100000000,"total":100000000}}
-    {"time":"1970-01-01T12:00:17Z","code":"PLN-004","level":"error","subject":"a/b","text":"token *** refused","fields":{"file":"***"}}
+    {"time":"1970-01-01T12:00:20Z","code":"CLI-005","level":"info","subject":"building","text":"25 %","fields":{"done":3,"total":12,"unit":"step"}}
+    {"time":"1970-01-01T12:00:20Z","code":"PLN-004","level":"error","subject":"a/b","text":"token *** refused","fields":{"file":"***"}}
     "#);
 }
 

@@ -18,4 +18,6 @@ mod splits;
 mod steps;
 mod stream;
 mod support;
+#[cfg(unix)]
+mod toolchain;
 mod upload;

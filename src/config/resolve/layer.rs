@@ -81,7 +81,7 @@ impl Resolve<'_> {
         (layer, unbuilt)
     }
 
-    fn path(&self, path: PathBuf) -> PathBuf {
+    pub(super) fn path(&self, path: PathBuf) -> PathBuf {
         self.folder.join(path)
     }
 
@@ -188,7 +188,7 @@ pub(super) fn merge(above: Layer, below: Layer) -> Layer {
     }
 }
 
-fn plain<T>(at: Option<At<T>>) -> Option<T> {
+pub(super) fn plain<T>(at: Option<At<T>>) -> Option<T> {
     at.map(|at| at.value)
 }
 

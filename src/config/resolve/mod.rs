@@ -5,6 +5,7 @@
 
 mod between;
 mod layer;
+mod llama_cpp;
 
 use std::path::Path;
 
@@ -62,26 +63,7 @@ impl Resolve<'_> {
 
     fn config(&mut self, raw: RawConfig) -> Config {
         let RawConfig { version: _, llama_cpp, defaults, models, exclude } = raw;
-        let mut unbuilt = Vec::new();
-        let llama_cpp = llama_cpp.and_then(|section| {
-            unbuilt.push(Unbuilt { feature: Feature::LlamaCpp, place: section.place });
-            match (section.value.tag, section.value.commit) {
-                (Some(tag), None) => Some(tag.value.0),
-                (None, Some(commit)) => Some(commit.value.0),
-                (Some(_), Some(commit)) => {
-                    self.report(Problem::new(commit.place, "`llama_cpp` has both `tag` and `commit`"));
-                    None
-                }
-                (None, None) if !section.clean => None,
-                (None, None) => {
-                    self.report(
-                        Problem::new(section.place, "`llama_cpp` says no version")
-                            .hint("give it a `tag` or a `commit`"),
-                    );
-                    None
-                }
-            }
-        });
+        let llama_cpp = llama_cpp.map(|section| self.llama_cpp(section));
         let defaults_clean = defaults.as_ref().is_none_or(|section| section.clean);
         let defaults = defaults.map(|section| section.value).unwrap_or_default();
         let (defaults, defaults_unbuilt) = self.layer(defaults);
@@ -107,7 +89,7 @@ impl Resolve<'_> {
         }
         list_for_repositories(&mut resolved, &listed);
         self.refuse_collisions(&resolved);
-        Config { llama_cpp, models: resolved, unbuilt }
+        Config { llama_cpp, models: resolved }
     }
 
     fn model(

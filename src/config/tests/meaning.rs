@@ -29,7 +29,7 @@ exclude:
 #[test]
 fn the_specs_example_is_read() {
     let config = good(SPEC);
-    assert_eq!(config.llama_cpp, Some(LlamaCpp::Tag("b11429".to_owned())));
+    assert_eq!(config.llama_cpp, Some(LlamaCpp { tag: Some("b11429".to_owned()), ..LlamaCpp::default() }));
     let [small, large] = &config.models[..] else { panic!("{config:?}") };
     assert_eq!(small.source.to_string(), "Qwen/Qwen2.5-0.5B");
     assert_eq!(small.stem("Q4_K_M"), "jamph-qwen2.5-0.5b-q4_k_m");
@@ -209,4 +209,56 @@ models:
     let (mean_kld, kld_99, same_top) = (Some(0.05), Some(1.0), Some(0.9));
     let perplexity_ratio = Some(1.05);
     assert_eq!(of(2).require, Require { mean_kld, kld_99, same_top, perplexity: None, perplexity_ratio });
+}
+
+#[test]
+fn which_llama_cpp() {
+    let read = |keys: &str| {
+        let models = "version: 1\nmodels: [{ source: a/b, methods: [Q8_0] }]\n";
+        good(&format!("{models}llama_cpp: {{ {keys} }}\n")).llama_cpp.unwrap()
+    };
+    let commit = "0c1e57098bba43ac29e6e3b677cdceebdd22334f";
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(read("tag: v0.5.0").tag, text("v0.5.0"));
+    let both = read(&format!("tag: b11312, commit: '{commit}', native: true"));
+    assert_eq!((both.tag, both.commit, both.native), (text("b11312"), text(commit), true));
+    let archive = read("source: dl/x.tar.gz, subfolder: vendor/llama.cpp/");
+    assert_eq!(archive.source, Some(LlamaSource::Path("/base/dl/x.tar.gz".into())));
+    assert_eq!(archive.subfolder, text("vendor/llama.cpp"));
+    let address = read("source: 'https://example.org/x.tar.gz'");
+    assert_eq!(address.source, Some(LlamaSource::Url("https://example.org/x.tar.gz".to_owned())));
+    assert_eq!(read("installed: /opt/llama").installed, Some("/opt/llama".into()));
+
+    let wrong = |keys: &str, expected: &[&str]| {
+        check(
+            &format!("llama_cpp: {{ {keys} }}\nversion: 1\nmodels: [{{ source: a/b, methods: [Q8_0] }}]\n"),
+            expected,
+        );
+    };
+    wrong(
+        "installed: x, tag: b11312",
+        &[
+            "1:25: `llama_cpp` has `installed` and says which one to get; what is installed is used as it is: leave the other keys out",
+        ],
+    );
+    wrong(
+        "tag: b11312, subfolder: x",
+        &[
+            "1:38: `llama_cpp` has a `subfolder` and no `source`; releases and commits on GitHub are taken from their root",
+        ],
+    );
+    wrong(
+        "source: x, subfolder: ../y",
+        &["1:36: `../y` is no folder below the source; write it as `vendor/llama.cpp`"],
+    );
+    wrong(
+        "tag: v1",
+        &[
+            "1:19: `v1` is no release of llama.cpp; releases are called `b` and a number, such as `b11312`, or `v0.5.0`",
+        ],
+    );
+    wrong(
+        "source: 'http://example.org/x'",
+        &["1:22: `http://example.org/x` is no https address; it begins with `https://`"],
+    );
 }

@@ -415,7 +415,7 @@ impl<'a> Uploader<'a> {
     }
 
     fn progress(&self, path: &str, done: u64, total: u64) {
-        self.observer.progress(Progress { task: path.to_owned(), done, total });
+        self.observer.progress(Progress::bytes(path, done, total));
     }
 
     fn check_cancel(&self) -> Result<(), HubError> {

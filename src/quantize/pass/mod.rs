@@ -245,7 +245,7 @@ pub fn pass(
                 }
                 let done =
                     shared.bytes_done.fetch_add(slab.source_bytes, Ordering::Relaxed) + slab.source_bytes;
-                observer.progress(Progress { task: options.task.clone(), done, total });
+                observer.progress(Progress::bytes(options.task.as_str(), done, total));
             }
             worker.report
         };

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod fixtures;
+pub(crate) mod github;
 pub(crate) mod hub;
 pub(crate) mod models;
 pub(crate) mod random;
