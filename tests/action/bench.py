@@ -45,7 +45,7 @@ def action_repository(into, program, released):
 
     version = re.search(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), re.M)[1]
     archive = released / f"jamph-quantizer-{version}-x86_64-unknown-linux-musl.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(program, "jamph-quantizer")
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     sums = released / "SHA256SUMS"
@@ -69,7 +69,7 @@ class Run:
 
     def jobs(self):
         """Result by the id of the job; a matrix has one of several names."""
-        return {record["job"]: record["jobResult"] for record in self.records if "jobResult" in record}
+        return {record["job"].strip(): record["jobResult"] for record in self.records if "jobResult" in record}
 
     def commands(self, *kinds):
         return [record for record in self.records if record.get("command") in kinds]

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from bench import ACTION, CONSUMER, ROOT, Bench, api, forms
+from github import GitHub
 
 SCENARIOS = []
 
@@ -50,10 +51,12 @@ def jobs(run, wanted):
 class World:
     """The servers, and the secrets of the consumer."""
 
-    def __init__(self, bench, hub_token, github_token, identity):
-        self.bench, self.identity = bench, identity
-        self.secrets = {"HF_TOKEN": hub_token, "GITHUB_TOKEN": github_token}
-        self.github_only = {"GITHUB_TOKEN": github_token}
+    def __init__(self, bench, github, hub_token, identity):
+        self.bench, self.github, self.identity = bench, github, identity
+        self.secrets = {"HF_TOKEN": hub_token, "GITHUB_TOKEN": github.token}
+        self.github_only = {"GITHUB_TOKEN": github.token}
+        # What GitHub gives a workflow of a fork's pull request.
+        self.fork_only = {"GITHUB_TOKEN": github.reading}
 
     def files(self, repo):
         try:
@@ -106,15 +109,20 @@ def schedule_publishes_and_then_finds_nothing_to_do(world):
 @scenario
 def push_does_what_changed(world):
     bench = world.bench
-    files = {
-        "models.yaml": models("source: org/tiny\n    name: alpha", methods="[Q8_0, Q4_K_M, Q2_K]"),
-        ".github/workflows/quantize.yml": example("quantize"),
-    }
-    before = world.files("me/alpha")
-    run = bench.run(bench.consumer(files), "push", payload={"ref": "refs/heads/main"}, secrets=world.secrets)
-    expect(run.code == 0, "the run failed", run)
-    jobs(run, {"Plan": "success", "me/alpha": "success", "Report": "success"})
-    expect(world.files("me/alpha") - before == {"alpha-q2_k.gguf"}, "what is new", run)
+    workflow = {".github/workflows/quantize.yml": example("quantize")}
+
+    def push(methods):
+        text = models("source: org/tiny\n    name: changing", methods=methods)
+        run = bench.run(bench.consumer({"models.yaml": text, **workflow}), "push", secrets=world.secrets)
+        expect(run.code == 0, "the run failed", run)
+        jobs(run, {"Plan": "success", "me/changing": "success", "Report": "success"})
+        return run, world.files("me/changing")
+
+    _, before = push("[Q8_0, Q4_K_M]")
+    run, after = push("[Q8_0, Q4_K_M, Q2_K]")
+    expect(after - before == {"changing-q2_k.gguf"}, f"new: {after - before}", run)
+    made = [line for line in run.text().splitlines() if "QTZ-001" in line]
+    expect(len(made) == 1 and "Q2_K" in made[0] and "Q8_0" not in made[0], f"made: {made}", run)
 
 
 @scenario
@@ -179,7 +187,7 @@ def a_release_gets_report_checksums_and_metadata(world):
     expect(run.code == 0, "the run failed", run)
     expect(run.jobs().get("Quantize for a release/Attach") == "success", "nothing was attached", run)
     names = {asset["name"] for asset in api(bench.github, f"/repos/{CONSUMER}/releases/tags/v1.0.0")["assets"]}
-    expect({"report.md", "SHA256SUMS", "results.json"} <= names, f"attached: {names}", run)
+    expect({"quantization-report.md", "SHA256SUMS", "quantization-results.json"} <= names, f"attached: {names}", run)
     expect(any(name.endswith("quantization_metadata.json") for name in names), f"attached: {names}", run)
 
 
@@ -211,7 +219,7 @@ def a_pull_request_gets_one_comment_that_is_kept_up_to_date(world):
 def a_fork_only_plans(world):
     bench = world.bench
     files = {"models.yaml": models("source: org/tiny\n    name: kappa"), ".github/workflows/plan.yml": example("pull-request")}
-    run = bench.run(bench.consumer(files), "pull_request", payload=pull_request(8, fork=True), secrets=world.github_only)
+    run = bench.run(bench.consumer(files), "pull_request", payload=pull_request(8, fork=True), secrets=world.fork_only)
     expect(run.code == 0, "the plan failed", run)
     expect(world.comments(8) == [] and not run.commands("warning"), "a fork's plan tried to comment", run)
     expect("kappa" in run.summary(), "the plan is in the summary", run)
@@ -220,7 +228,8 @@ def a_fork_only_plans(world):
     caller = example("quantize").replace("on:\n", "on:\n  pull_request:\n", 1)
     files = {"models.yaml": models("source: org/tiny\n    name: kappa"), ".github/workflows/quantize.yml": caller}
     for fork in [True, False]:
-        run = bench.run(bench.consumer(files), "pull_request", payload=pull_request(9, fork), secrets=world.secrets)
+        secrets = world.fork_only if fork else world.secrets
+        run = bench.run(bench.consumer(files), "pull_request", payload=pull_request(9, fork), secrets=secrets)
         expect(run.code == 0, "the plan failed", run)
         jobs(run, {"Plan": "success"})
         expect(world.files("me/kappa") == set(), "a pull request published", run)
@@ -351,18 +360,21 @@ def nothing_is_run_that_the_action_does_not_pin(world):
 
 
 def leaks(world):
-    """Every place in what the runs wrote that has a token in it."""
+    """Every place that has a token in it, of what the runs showed and kept, and of what was written on GitHub."""
+    github = world.github
     secrets = {name: value for name, value in {**world.secrets, **world.identity}.items() if "URL" not in name}
+    secrets["GITHUB_TOKEN of a fork"] = github.reading
+    places = {"GitHub": [json.dumps([list(github.issues.values()), list(github.comments.values())])]}
+    places["GitHub"] += [content.decode(errors="replace") for content in github.assets.values()]
     for number, run in enumerate(world.bench.runs):
-        # act shows its own handling of masks, and of the variables that it was given, only to whom it also gave them.
+        # A mask names what it masks; GitHub itself does not show it.
         shown = [json.dumps(record) for record in run.records if record.get("command") != "add-mask"]
-        for file in run.artifacts.rglob("*"):
-            if file.is_file():
-                shown.append(file.read_text(errors="replace"))
+        shown += [file.read_text(errors="replace") for file in run.artifacts.rglob("*") if file.is_file()]
+        places[f"run {number}"] = shown
+    for place, shown in places.items():
         for name, value in secrets.items():
-            for form in forms(value):
-                if any(form in text for text in shown):
-                    yield f"run {number} shows {name} as {form[:4]}…"
+            if any(form in text for form in forms(value) for text in shown):
+                yield f"{place} shows {name}"
 
 
 def serve(folder):
@@ -384,20 +396,21 @@ def exports(file):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ["act", "node-modules", "program", "servers", "work"]:
+    for name in ["act", "node-modules", "program", "hub", "work"]:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("scenario", nargs="*")
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True)
-    hub, github = exports(options.servers / "hub"), exports(options.servers / "github")
+    hub, github = exports(options.hub), GitHub()
+    github.release(CONSUMER, "v1.0.0")
     identity = {name: value for name, value in hub.items() if name.startswith("ACTIONS_ID_TOKEN")}
     bench = Bench(
         options.work.resolve(), options.act, options.node_modules.resolve(), options.program.resolve(),
-        hub["HF_ENDPOINT"], github["GITHUB_API_URL"],
+        hub["HF_ENDPOINT"], github.api,
     )
     bench.pin_release(serve(bench.released))
-    world = World(bench, hub["HF_TOKEN"], github["GITHUB_TOKEN"], identity)
+    world = World(bench, github, hub["HF_TOKEN"], identity)
     failed = 0
     for function in SCENARIOS:
         name = function.__name__.replace("_", " ")
