@@ -97,6 +97,7 @@ codes! {
     ScratchMoved = "HUF-016", Warning, "The cache folder cannot be written; an upload keeps its notes elsewhere.";
     ReceiptLost = "HUF-017", Warning, "A publication's receipt could not be left beside the outputs; the publication has happened.";
     StreamRestarted = "HUF-018", Warning, "Streams failed and are made again from their beginning; what was sent is not sent twice.";
+    SourceShown = "HUF-019", Warning, "The source is private, and what is made of it is published for everybody.";
     CommentWritten = "GHA-001", Info, "A pull request has the plan as a comment.";
     IssueOpened = "GHA-002", Warning, "Something fails: an issue was opened that tracks it.";
     IssueUpdated = "GHA-003", Warning, "Something still fails: the issue that tracks it was changed.";

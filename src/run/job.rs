@@ -237,8 +237,8 @@ pub fn execute(
         hub::check_rights(&place.to, &options, observer, cancel)?;
         deliver::check_card(&place.order(&prepared.papers, &[]), &options, observer, cancel)?;
         signed = Some(options);
-        if prepared.remote.as_ref().is_some_and(|r| r.gated) {
-            say_gated(place, observer);
+        if let Some(remote) = &prepared.remote {
+            say_open(place, remote, observer);
         }
     }
     let mut streamed = None;
@@ -318,14 +318,21 @@ fn announce_kept(report: &JobReport, prepared: &Prepared, observer: &dyn Observe
     );
 }
 
-/// The terms that the source's users must accept go with the card; the gate itself is a setting of the repository.
-fn say_gated(place: &Place, observer: &dyn Observer) {
-    if place.there.as_ref().is_some_and(|t| t.state.gated) {
-        return;
+/// Says where the outputs are for more people than the source is. The terms that a gated source's users must accept go
+/// with the card; the gate itself is a setting of the repository.
+fn say_open(place: &Place, source: &hub::Description, observer: &dyn Observer) {
+    let (repo, there) = (&place.to.repo, place.there.as_ref().map(|there| &there.state));
+    if source.gated && !there.is_some_and(|there| there.gated) {
+        let text = format!("the source is gated, and `{repo}` is not");
+        let hint =
+            "its card has the source's prompt: turn on access requests in the settings of the repository";
+        observer.event(Event::new(Code::GateOpen, text).with("hint", hint));
     }
-    let text = format!("the source is gated, and `{}` is not", place.to.repo);
-    let hint = "its card has the source's prompt: turn on access requests in the settings of the repository";
-    observer.event(Event::new(Code::GateOpen, text).with("hint", hint));
+    if source.private && !there.map_or(place.to.private, |there| there.private) {
+        let text = format!("the source is private, and `{repo}` is for everybody");
+        let hint = "`publish: { private: true }` or `--private` makes a repository that only its owner sees";
+        observer.event(Event::new(Code::SourceShown, text).with("hint", hint));
+    }
 }
 
 /// Makes the outputs of a job that are not up to date, all in one pass over the weights.

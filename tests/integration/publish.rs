@@ -316,6 +316,14 @@ fn a_hub_that_stays_broken_keeps_the_old_commit() {
 }
 
 #[test]
+fn an_account_that_is_missing_is_named() {
+    let case = Case::new();
+    case.hub.fault(On::Create, 1, Fault::Status(404, vec![]));
+    let error = create(&repo(), false, &case.options, &case.heard, &Cancel::new()).unwrap_err();
+    assert!(error.to_string().contains("there is no account `me`"), "{error}");
+}
+
+#[test]
 fn a_commit_that_cannot_be_looked_up_is_found_by_the_next_run() {
     let case = Case::new().with_repo();
     case.hub.fault(On::Commit, 1, Fault::After(504));

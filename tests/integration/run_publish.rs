@@ -590,6 +590,21 @@ fn a_gate_comes_along_and_what_the_hub_does_not_gate_is_told() {
     );
 }
 
+#[test]
+fn a_private_source_that_is_published_for_everybody_is_told() {
+    let told = "the source is private, and `me/open` is for everybody";
+    let yaml = "version: 1\nmodels: [{ source: me/secret, methods: [Q8_0], publish: { repo: me/open } }]\n";
+    for (yaml, says) in [(yaml.to_owned(), true), (yaml.replace("me/open", "me/open, private: true"), false)]
+    {
+        let world = World::new(&yaml);
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tiny");
+        world.hub.add_folder("me/secret", &tiny).unwrap();
+        world.hub.hide("me/secret");
+        let ran = world.run("run").code(0);
+        assert_eq!(ran.stderr.contains(told), says, "{ran}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_told_and_nothing_half_is_left() {

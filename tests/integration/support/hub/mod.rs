@@ -177,6 +177,11 @@ impl Hub {
         self.change(repo, |r| r.gated = true);
     }
 
+    /// Hides a repository from all but its owner.
+    pub fn hide(&self, repo: &str) {
+        self.change(repo, |r| r.private = true);
+    }
+
     /// Lets a token through the gate of a repository.
     pub fn let_in(&self, repo: &str, token: &str) {
         self.change(repo, |r| _ = r.granted.insert(token.to_owned()));
