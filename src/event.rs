@@ -119,6 +119,14 @@ codes! {
     BuildFinished = "LCP-009", Info, "llama.cpp was built.";
     PinRecorded = "LCP-010", Info, "What was downloaded for the first time is recorded in jamph.lock.";
     PinLost = "LCP-011", Warning, "jamph.lock cannot be written: the next run takes its download for a first one again.";
+    BaseMade = "LCP-020", Info, "The model in its own type is written as a file, for llama.cpp's programs.";
+    ImatrixStarted = "LCP-021", Info, "llama-imatrix computes an importance matrix over a text.";
+    ImatrixComputed = "LCP-022", Info, "An importance matrix was computed.";
+    ImatrixCached = "LCP-023", Info, "An importance matrix was computed before and is taken from the cache.";
+    Checked = "LCP-024", Info, "llama.cpp loads an output and generates a few tokens from it.";
+    FallbackStarted = "LCP-025", Warning, "This program does not know the model's family: llama.cpp's own converter takes it, which costs disk, memory and time.";
+    FallbackFinished = "LCP-026", Info, "llama.cpp's own converter made the base.";
+    PythonMade = "LCP-027", Info, "A Python environment for llama.cpp's converter is being made.";
 }
 
 /// Something that happened.

@@ -36,6 +36,8 @@ pub struct Process {
     arguments: Vec<OsString>,
     folder: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    /// What ends lines besides line feed and carriage return.
+    also: Option<u8>,
 }
 
 /// Where a line came from.
@@ -87,7 +89,13 @@ pub enum ProcessError {
 impl Process {
     /// A program, by its path or by a name that the system looks up.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Process { program: program.into(), arguments: Vec::new(), folder: None, environment: Vec::new() }
+        Process {
+            program: program.into(),
+            arguments: Vec::new(),
+            folder: None,
+            environment: Vec::new(),
+            also: None,
+        }
     }
 
     /// Adds an argument.
@@ -108,6 +116,13 @@ impl Process {
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
+        self
+    }
+
+    /// Ends lines of its standard output at this byte, too: programs print figures of long work one after the other in one line.
+    #[must_use]
+    pub fn also_ends_at(mut self, byte: u8) -> Self {
+        self.also = Some(byte);
         self
     }
 
@@ -146,10 +161,10 @@ impl Process {
         let mut child = Running(command.spawn().map_err(start)?);
         let (sender, lines) = mpsc::channel();
         if let Some(out) = child.0.stdout.take() {
-            listen(out, Pipe::Out, sender.clone());
+            listen(out, Pipe::Out, self.also, sender.clone());
         }
         if let Some(err) = child.0.stderr.take() {
-            listen(err, Pipe::Err, sender);
+            listen(err, Pipe::Err, None, sender);
         }
         let mut tail = VecDeque::with_capacity(TAIL);
         let lost = |source| ProcessError::Lost { program: self.program.clone(), source };
@@ -262,12 +277,17 @@ fn end_group(child: &Child) {
 fn end_group(_: &Child) {}
 
 /// Reads lines until the pipe closes or nobody hears them any more.
-fn listen(pipe: impl Read + Send + 'static, which: Pipe, lines: mpsc::Sender<(Pipe, String)>) {
+fn listen(
+    pipe: impl Read + Send + 'static,
+    which: Pipe,
+    also: Option<u8>,
+    lines: mpsc::Sender<(Pipe, String)>,
+) {
     thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
         loop {
             let mut bytes = Vec::new();
-            match read_line(&mut reader, &mut bytes) {
+            match read_line(&mut reader, also, &mut bytes) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return,
             }
@@ -281,13 +301,13 @@ fn listen(pipe: impl Read + Send + 'static, which: Pipe, lines: mpsc::Sender<(Pi
 }
 
 /// Reads up to the next line feed or carriage return; false at the end.
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+fn read_line(reader: &mut impl BufRead, also: Option<u8>, line: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         let bytes = reader.fill_buf()?;
         if bytes.is_empty() {
             return Ok(!line.is_empty());
         }
-        let end = bytes.iter().position(|b| matches!(b, b'\n' | b'\r'));
+        let end = bytes.iter().position(|b| matches!(b, b'\n' | b'\r') || also == Some(*b));
         let part = end.unwrap_or(bytes.len());
         if (line.len() as u64) < LONGEST_LINE {
             line.extend_from_slice(&bytes[..part]);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::metadata::{
     Evaluation, ImatrixCoverage, Made, Output, QuantizationMetadata, Recipe, TensorQuality,
 };
-use super::{quality, text};
+use super::{imatrix, quality, text};
 use crate::base::units;
 
 /// The file's name.
@@ -132,11 +132,20 @@ fn describe(out: &mut String, output: &Output) {
         let (name, ty) = (text::code(&worst.name), text::plain(&worst.ty));
         rows.push(("Largest error", format!("`{name}` ({ty}), signal to noise {:.2} dB", snr(worst))));
     }
+    if let Some(file) = imatrix::described(output) {
+        rows.push(("Importance matrix's file", file));
+    }
     if let Some(coverage) = &output.imatrix_coverage {
         rows.push(("Importance matrix", covered(coverage)));
     }
     if let Some(evaluation) = &output.evaluation {
         evaluated(&mut rows, evaluation);
+    }
+    if let Some(tool) = &output.checked {
+        rows.push(("Checked", format!("{} loads it and generates from it", text::plain(tool))));
+    }
+    if let Some(converter) = &output.recipe.converter {
+        rows.push(("Converted by", text::plain(converter)));
     }
     let options = options(&output.recipe);
     if !options.is_empty() {

@@ -5,6 +5,7 @@
 //! people unknown: they are quoted, escaped or left out, never trusted. No file is read or written here.
 
 mod evaluation;
+mod imatrix;
 pub mod inherit;
 mod labels;
 pub mod licenses;

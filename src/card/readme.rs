@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::inherit::{Fields, repo_id};
 use super::metadata::{Made, Output, QuantizationMetadata};
-use super::{quality, text, yaml};
+use super::{imatrix, quality, text, yaml};
 use crate::base::front_matter::Node;
 use crate::base::units;
 use crate::quantize::Method;
@@ -335,15 +335,15 @@ impl Card<'_> {
             let line = format!("{reference}: the files are byte for byte what its tools write");
             rows.push(("Reference", line));
         }
+        let mut converters: Vec<String> =
+            m.outputs.iter().filter_map(|o| o.recipe.converter.as_deref().map(text::plain)).collect();
+        converters.dedup();
+        if !converters.is_empty() {
+            let line = format!("by {}, whose own converter knows this family", converters.join("; "));
+            rows.push(("Converted", line));
+        }
         let mut matrices: Vec<String> = Vec::new();
-        for imatrix in m.outputs.iter().filter_map(|o| o.recipe.imatrix.as_ref()) {
-            let mut line = format!("`{}`", text::code(&imatrix.file));
-            if let Some(dataset) = &imatrix.dataset {
-                write!(line, " from {}", text::plain(dataset)).expect("writing to a string");
-            }
-            if let Some(chunks) = imatrix.chunks {
-                write!(line, ", {chunks} chunks").expect("writing to a string");
-            }
+        for line in m.outputs.iter().filter_map(imatrix::line) {
             if !matrices.contains(&line) {
                 matrices.push(line);
             }
@@ -363,6 +363,12 @@ impl Card<'_> {
                 writeln!(out, "| `{}` | `{}` |", text::code(file), text::code(sha256))
                     .expect("writing to a string");
             }
+        }
+        let mut published: Vec<_> = self.by_size().into_iter().filter_map(Output::computed_imatrix).collect();
+        published.dedup();
+        for part in published {
+            writeln!(out, "| `{}` | `{}` |", text::code(&part.file), text::code(&part.sha256))
+                .expect("writing to a string");
         }
         out.push_str("\n`quantization_metadata.json` says the same for machines.\n");
         out

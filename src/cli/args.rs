@@ -54,6 +54,8 @@ pub(super) enum Command {
     Convert(ConvertArgs),
     /// A GGUF file to another type, as `llama-quantize` does it
     Quantize(QuantizeArgs),
+    /// An importance matrix: how much each weight's input counts, computed by llama-imatrix over a text
+    Imatrix(ImatrixArgs),
     /// Metadata, tensors, types and sizes of a GGUF or safetensors file or a checkpoint
     Inspect(InspectArgs),
     /// llama.cpp's programs, for what the engine does not do itself
@@ -161,9 +163,25 @@ pub(super) struct WorkArgs {
     /// Write what came of it for people, as Markdown [default in GitHub Actions: in the runner's own folder]
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+    /// What llama.cpp does.
+    #[command(flatten)]
+    pub(super) tools: ToolArgs,
     /// How outputs are published.
     #[command(flatten)]
     pub(super) publish: PublishArgs,
+}
+
+/// What llama.cpp does.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "llama.cpp")]
+pub(super) struct ToolArgs {
+    /// Have llama.cpp load each output and generate a few tokens before anything is published
+    #[arg(long)]
+    pub(super) check: bool,
+    /// Leave families that are not known here to llama.cpp's own converter [default: where `llama_cpp` or
+    /// JAMPH_LLAMA_CPP names one]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) fallback: Option<bool>,
 }
 
 /// How outputs are published.
@@ -252,6 +270,9 @@ pub(super) struct PlanArgs {
     /// Write the plan as a comment on the pull request that this runs for, in place of an earlier one
     #[arg(long)]
     pub(super) comment: bool,
+    /// What llama.cpp does.
+    #[command(flatten)]
+    pub(super) tools: ToolArgs,
     /// How outputs are published.
     #[command(flatten)]
     pub(super) publish: PublishArgs,
@@ -313,6 +334,12 @@ pub(super) struct ProcessArgs {
     /// Repository to publish to [default: {owner}/{prefix}{name}, where JAMPH_OWNER is set]
     #[arg(long, value_name = "OWNER/NAME")]
     pub(super) repo: Option<String>,
+    /// Compute the importance matrix over a text: a file, an https address, or `default` for the one that comes along
+    #[arg(long, value_name = "TEXT", conflicts_with = "imatrix")]
+    pub(super) imatrix_dataset: Option<String>,
+    /// How many chunks of the text to use, at most [default: all]
+    #[arg(long, value_name = "N", requires = "imatrix_dataset", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) imatrix_chunks: Option<u32>,
     /// When outputs are split.
     #[command(flatten)]
     pub(super) split: SplitArgs,
@@ -433,6 +460,33 @@ pub(super) struct QuantizeArgs {
     /// Say what would be written; write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+/// `imatrix`.
+#[derive(Debug, Args)]
+pub(super) struct ImatrixArgs {
+    /// owner/name[@revision] on the Hub, a checkpoint's folder, or a GGUF file in 16 or 32 bits
+    #[arg(value_name = "SOURCE")]
+    pub(super) source: String,
+    /// The text: a file, an https address, or `default` for the one that comes along
+    #[arg(long, short, value_name = "TEXT", default_value = "default")]
+    pub(super) dataset: String,
+    /// How many chunks of the text to use, at most [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) chunks: Option<u32>,
+    /// File to write [default: the model's name with -imatrix.gguf]
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) outfile: Option<PathBuf>,
+    /// Keep downloaded sources
+    #[arg(long)]
+    pub(super) keep_files: bool,
+    /// Leave families that are not known here to llama.cpp's own converter [default: where `llama_cpp` or
+    /// JAMPH_LLAMA_CPP names one]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) fallback: Option<bool>,
+    /// Where `llama_cpp:` is looked for, and beside which jamph.lock stands
+    #[arg(long, value_name = "MODELS_YAML", default_value = "models.yaml")]
+    pub(super) config: PathBuf,
 }
 
 /// `inspect`.

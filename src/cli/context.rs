@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::args::Global;
 use super::failure::{Failure, Kind};
@@ -17,6 +18,7 @@ use crate::event::{Level, Observer};
 use crate::github::GithubOptions;
 use crate::hub::{HubOptions, TokenSource};
 use crate::llama::cache::Cache;
+use crate::llama::python::PythonSource;
 use crate::llama::{self, Request, ToolchainError, Wanted, pins};
 use crate::quantize::simd;
 use crate::report::{self, Format};
@@ -25,6 +27,15 @@ use crate::run::files::Work;
 
 /// Where outputs go if nobody says.
 const OUTPUT: &str = "output";
+
+/// What of llama.cpp jobs may need.
+#[derive(Clone, Debug)]
+pub(super) struct Tools {
+    pub(super) llama: Arc<Wanted>,
+    pub(super) python: PythonSource,
+    /// Whether families that are not known here are left to its converter: where somebody named a llama.cpp.
+    pub(super) fallback: bool,
+}
 
 /// What every command gets.
 pub(super) struct Context {
@@ -103,11 +114,21 @@ impl Context {
         Around { above, below }
     }
 
+    /// Where outputs go.
+    pub(super) fn output(&self, given: Option<&PathBuf>) -> PathBuf {
+        given.or(self.settings.output.as_ref()).cloned().unwrap_or_else(|| PathBuf::from(OUTPUT))
+    }
+
     /// What the jobs of a run share.
-    pub(super) fn setting(&self, output: Option<&PathBuf>, force: bool, keep_files: bool) -> Setting {
-        let output = output.or(self.settings.output.as_ref()).cloned();
+    pub(super) fn setting(
+        &self,
+        output: Option<&PathBuf>,
+        force: bool,
+        keep_files: bool,
+        tools: &Tools,
+    ) -> Setting {
         Setting {
-            output: output.unwrap_or_else(|| PathBuf::from(OUTPUT)),
+            output: self.output(output),
             hub: self.hub.clone(),
             tokens: TokenSource { workflow: None, given: self.hub.token.clone() },
             force,
@@ -116,7 +137,28 @@ impl Context {
             stats: true,
             threads: self.threads,
             memory: self.memory,
+            llama: Arc::clone(&tools.llama),
+            fallback: tools.fallback,
+            python: tools.python.clone(),
         }
+    }
+
+    /// What of llama.cpp the jobs of a models.yaml may need; nothing is done before it is needed.
+    ///
+    /// # Errors
+    /// As [`Context::wanted`].
+    pub(super) fn tools(&self, asked: Option<&LlamaCpp>, models_yaml: &Path) -> Result<Tools, Failure> {
+        let given = asked.and_then(|llama| llama.python.clone());
+        let named = asked.is_some() || self.settings.llama_cpp.is_some();
+        Ok(Tools {
+            llama: Arc::new(self.wanted(asked, models_yaml)?),
+            python: PythonSource {
+                given: given.or_else(|| self.settings.python.clone()),
+                cache: self.hub.cache.clone(),
+                offline: self.hub.offline,
+            },
+            fallback: self.settings.fallback.unwrap_or(named),
+        })
     }
 
     /// The llama.cpp that a models.yaml asks for, or that the environment names; nothing is done before it is needed.

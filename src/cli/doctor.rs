@@ -65,8 +65,7 @@ impl Finding {
 /// Something is wrong that would make a run fail.
 pub(super) fn run(args: &ConfigArgs, context: &Context) -> Result<(), Failure> {
     let mut found = vec![machine(context)];
-    let setting = context.setting(None, false, true);
-    found.push(folder("outputs", &setting.output));
+    found.push(folder("outputs", &context.output(None)));
     found.push(folder("downloads", &context.hub().cache));
     let config = args.config.exists().then(|| load(&args.config, &context.around(Default::default())));
     match &config {

@@ -9,6 +9,8 @@ use crate::convert::tokenizer::TokenizerError;
 use crate::convert::{ConvertError, FromGgufError};
 use crate::github::{GithubError, ResultsError};
 use crate::hub::HubError;
+use crate::llama::python::PythonError;
+use crate::llama::tool::ToolError;
 use crate::llama::{ReleaseError, ToolchainError};
 use crate::plan::NoSuchModel;
 use crate::plan::matrix::NoSuchJob;
@@ -18,6 +20,7 @@ use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, Method, OptionError, UnknownMethod};
 use crate::run::JobError;
 use crate::run::files::WriteError;
+use crate::run::importance::ImportanceError;
 
 const NEEDS_IMATRIX: &str = "give it an importance matrix, or choose a method of three bits or more";
 
@@ -90,12 +93,16 @@ impl Explain for GithubError {
 impl Explain for HubError {
     fn kind(&self) -> Kind {
         match self {
-            HubError::Cancelled { .. } | HubError::Unpublished { .. } => Kind::Interrupted,
+            HubError::Cancelled { .. } | HubError::Stopped { .. } | HubError::Unpublished { .. } => {
+                Kind::Interrupted
+            }
             HubError::Doubtful { source, .. } | HubError::Unchecked { source, .. } => source.kind(),
             e if e.is_about_credentials() => Kind::Credentials,
             HubError::RepoNotFound { .. }
             | HubError::RevisionNotFound { .. }
             | HubError::EntryNotFound { .. }
+            | HubError::NotOneImatrix { .. }
+            | HubError::NotHere { .. }
             | HubError::HostilePath { .. }
             | HubError::SamePath { .. }
             | HubError::TooLong { .. }
@@ -146,6 +153,45 @@ impl Explain for ToolchainError {
     }
 }
 
+/// What a program of llama.cpp that failed means: that it is missing, or that its input is wrong.
+fn of_tool(error: &ToolError) -> Kind {
+    match error {
+        error if error.is_cancelled() => Kind::Interrupted,
+        ToolError::Toolchain(error) => error.kind(),
+        error if error.is_about_toolchain() => Kind::Toolchain,
+        ToolError::Io { source, .. } => of_system(source),
+        _ => Kind::Input,
+    }
+}
+
+impl Explain for ImportanceError {
+    fn kind(&self) -> Kind {
+        match self {
+            ImportanceError::Imatrix(error) => error.kind(),
+            ImportanceError::Hub(error) => error.kind(),
+            ImportanceError::Toolchain(error) => error.kind(),
+            ImportanceError::Tool(error) => of_tool(error),
+            ImportanceError::Io { source, .. } => of_system(source),
+            ImportanceError::EmptyText { .. } | ImportanceError::LongText { .. } => Kind::Input,
+            ImportanceError::Stopped => Kind::Interrupted,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            ImportanceError::Imatrix(error) => error.hint(),
+            ImportanceError::Hub(error) => Explain::hint(error),
+            ImportanceError::Toolchain(error) => Explain::hint(error),
+            ImportanceError::Tool(error) => error.hint(),
+            ImportanceError::EmptyText { .. } => Some("`default` is a text that comes along".to_owned()),
+            ImportanceError::LongText { .. } => {
+                Some("take a part of it: a hundred chunks are usual".to_owned())
+            }
+            ImportanceError::Io { .. } | ImportanceError::Stopped => None,
+        }
+    }
+}
+
 impl Explain for TokenizerError {
     fn kind(&self) -> Kind {
         match self {
@@ -177,7 +223,7 @@ impl Explain for ConvertError {
             ConvertError::Tokenizer(error) => return Explain::hint(error),
             ConvertError::NoConfig(_) => "a checkpoint has config.json beside its weights".to_owned(),
             ConvertError::Architecture(_) | ConvertError::ModelType { .. } | ConvertError::Expert { .. } => {
-                "convert this model with llama.cpp's convert_hf_to_gguf.py, then use `quantize` on the GGUF file".to_owned()
+                "--fallback leaves it to llama.cpp's own converter, which needs a llama.cpp and a Python".to_owned()
             }
             ConvertError::Json { .. } => "the file is damaged or incomplete; fetch it again".to_owned(),
             ConvertError::Layers { .. } => {
@@ -203,7 +249,15 @@ impl Explain for JobError {
             JobError::Folder(error) => error.kind(),
             JobError::Stopped => Kind::Interrupted,
             JobError::Io { source, .. } => of_system(source),
-            JobError::Unbuilt { .. }
+            JobError::Importance(error) => error.kind(),
+            JobError::Toolchain(error) => error.kind(),
+            JobError::Tool(error) => of_tool(error),
+            JobError::Python(PythonError::Cancelled) => Kind::Interrupted,
+            JobError::Python(_) | JobError::Unconverted(_) => Kind::Toolchain,
+            JobError::Check { .. }
+            | JobError::Converted(_)
+            | JobError::OtherBase { .. }
+            | JobError::Unbuilt { .. }
             | JobError::Method(_)
             | JobError::Option(_)
             | JobError::Repo(_)
@@ -230,7 +284,16 @@ impl Explain for JobError {
             }
             JobError::There(error) => error.hint(),
             JobError::Folder(error) => error.hint(),
-            JobError::Changed { .. } => Some("run again".to_owned()),
+            JobError::Changed { .. } | JobError::OtherBase { .. } => Some("run again".to_owned()),
+            JobError::Importance(error) => error.hint(),
+            JobError::Toolchain(error) => Explain::hint(error),
+            JobError::Tool(error) => error.hint(),
+            JobError::Python(error) => error.hint(),
+            JobError::Converted(error) => error.hint(),
+            JobError::Unconverted(foreign) => Some(format!("`run` has it {}", foreign.describe())),
+            JobError::Check { source, .. } => source.hint().or_else(|| {
+                Some("nothing was published; the file is there to be looked at, and the next run makes it anew".to_owned())
+            }),
             JobError::Io { source, .. }
                 if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {

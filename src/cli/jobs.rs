@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use super::Context;
-use super::args::{PlanArgs, ProcessArgs, PublishArgs, RecipeArgs, RunArgs, SplitArgs};
+use super::args::{PlanArgs, ProcessArgs, PublishArgs, RecipeArgs, RunArgs, SplitArgs, ToolArgs};
 use super::config::{announce, load};
 use super::failure::{Failure, Kind};
 use super::show::{self, Ways, show};
 use super::vocabulary::vocabulary;
 use super::work::{From, work};
 use crate::base::units;
-use crate::config::{self, Around, Layer, Model, Publish, RepoId, Source};
+use crate::config::{self, Around, Config, Dataset, Layer, Publish, RepoId, Source};
 use crate::plan::{self, matrix};
 use crate::quantize::TensorType;
+
+/// Where a llama.cpp is named, for commands that take no models.yaml.
+pub(super) const MODELS_YAML: &str = "models.yaml";
 
 /// Runs `run`.
 ///
@@ -21,13 +24,16 @@ use crate::quantize::TensorType;
 pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
     let mut above = methods_layer(&args.work.methods)?;
     above.publish = publish_layer(&args.work.publish)?;
+    tool_layer(&args.work.tools, &mut above);
     let file = &args.config.config;
-    let all = load_all(file, &context.around(above), context)?;
+    let Config { models: all, llama_cpp, .. } = load_all(file, &context.around(above), context)?;
     let models = match &args.job {
         Some(id) => matrix::select_job(all, id)?,
         None => plan::select(all, args.only.as_deref())?,
     };
-    work(&models, &args.work, From { config: Some(file), job: args.job.as_deref() }, context)
+    let tools = context.tools(llama_cpp.as_ref(), file)?;
+    let from = From { config: Some(file), job: args.job.as_deref() };
+    work(&models, &args.work, from, &tools, context)
 }
 
 /// Runs `plan`.
@@ -37,23 +43,40 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> Result<(), Failure> {
 pub(super) fn plan(args: &PlanArgs, context: &Context) -> Result<(), Failure> {
     let mut above = methods_layer(&args.methods)?;
     above.publish = publish_layer(&args.publish)?;
+    tool_layer(&args.tools, &mut above);
     let file = &args.config.config;
     let all = load_all(file, &context.around(above), context);
-    let all = all.inspect_err(|failure| show::problems(failure, args.comment.then_some(file), context))?;
+    let Config { models: all, llama_cpp, .. } =
+        all.inspect_err(|failure| show::problems(failure, args.comment.then_some(file), context))?;
     let groups = matrix::groups(&all);
     let ids = groups.iter().flat_map(|g| g.models.iter().map(|i| (all[*i].place, g.id.clone()))).collect();
     let ways = Ways { config: Some(file), matrix: args.matrix.then_some(ids), comment: args.comment };
     let models = plan::select(all, args.only.as_deref())?;
-    let mut setting = context.setting(args.output.as_ref(), args.force, true);
+    let tools = context.tools(llama_cpp.as_ref(), file)?;
+    let mut setting = context.setting(args.output.as_ref(), args.force, true, &tools);
     setting.publish &= !args.publish.skip_upload;
     show(&models, &setting, &ways, context)
 }
 
-/// The models of a models.yaml.
-fn load_all(file: &Path, around: &Around, context: &Context) -> Result<Vec<Model>, Failure> {
+/// What a models.yaml says.
+fn load_all(file: &Path, around: &Around, context: &Context) -> Result<Config, Failure> {
     let config = load(file, around)?;
     announce(file, &config, context);
-    Ok(config.models)
+    Ok(config)
+}
+
+/// What the command line says of what llama.cpp does.
+fn tool_layer(args: &ToolArgs, above: &mut Layer) {
+    above.check = args.check.then_some(true);
+    above.convert.fallback = args.fallback;
+}
+
+/// A text as a command line names it.
+///
+/// # Errors
+/// It is no address.
+pub(super) fn dataset(text: &str) -> Result<Dataset, Failure> {
+    config::parse_dataset(text).map_err(|p| one(vec![p], Kind::Usage))
 }
 
 /// Runs `process`.
@@ -75,6 +98,11 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
         let given = path.display().to_string();
         config::Imatrix::File { path: path.clone(), given }
     });
+    if let Some(text) = &args.imatrix_dataset {
+        let (text, chunks) = (dataset(text)?, args.imatrix_chunks);
+        above.imatrix = Some(config::Imatrix::Dataset { text, chunks });
+    }
+    tool_layer(&args.work.tools, &mut above);
     above.split = split_limit(&args.split)?;
     above.publish = Publish { repo: repo(&args.repo)?, ..publish_layer(&args.work.publish)? };
     above.card.tags = some(&args.tags);
@@ -88,7 +116,9 @@ pub(super) fn process(args: &ProcessArgs, context: &Context) -> Result<(), Failu
     }
     let model = config::single(source, args.name.clone(), &context.around(above))
         .map_err(|problems| one(problems, Kind::Usage))?;
-    work(&[model], &args.work, From::default(), context)
+    let file = Path::new(MODELS_YAML);
+    let llama = if file.is_file() { load(file, &Around::default())?.llama_cpp } else { None };
+    work(&[model], &args.work, From::default(), &context.tools(llama.as_ref(), file)?, context)
 }
 
 fn some(list: &[String]) -> Option<Vec<String>> {

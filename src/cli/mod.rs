@@ -9,6 +9,7 @@ mod convert;
 mod doctor;
 mod failure;
 mod hints;
+mod imatrix;
 mod inspect;
 mod jobs;
 mod output;
@@ -95,6 +96,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Upload(args) => upload::run(args, context),
         Command::Convert(args) => convert::run(args, context),
         Command::Quantize(args) => quantize::run(args, context),
+        Command::Imatrix(args) => imatrix::run(args, context),
         Command::Inspect(args) => inspect::run(args, context),
         Command::Toolchain(args) => toolchain::run(&args.command, context),
         Command::Validate(args) => config::validate(args, context),

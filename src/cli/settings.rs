@@ -53,6 +53,10 @@ pub struct Settings {
     pub github_api: String,
     /// Folder with llama.cpp's programs, to be used as they are (`JAMPH_LLAMA_CPP`).
     pub llama_cpp: Option<PathBuf>,
+    /// The Python that llama.cpp's converter runs in (`JAMPH_PYTHON`).
+    pub python: Option<PathBuf>,
+    /// Whether llama.cpp's converter takes families that are not known here (`JAMPH_FALLBACK`).
+    pub fallback: Option<bool>,
     /// Folder of the outputs (`JAMPH_OUTPUT`).
     pub output: Option<PathBuf>,
     /// Folder of what is downloaded (`JAMPH_CACHE`).
@@ -183,6 +187,8 @@ impl Settings {
         let github_api =
             reader.address("GITHUB_API_URL", PUBLIC_API).unwrap_or_else(|| PUBLIC_API.to_owned());
         let llama_cpp = reader.path("JAMPH_LLAMA_CPP");
+        let python = reader.path("JAMPH_PYTHON");
+        let fallback = reader.boolean("JAMPH_FALLBACK");
         let output = reader.path("JAMPH_OUTPUT");
         let cache = reader.path("JAMPH_CACHE");
         let prefix = reader.text("JAMPH_PREFIX").or_else(|| reader.text("MODEL_PREFIX"));
@@ -207,6 +213,8 @@ impl Settings {
             actions,
             github_api,
             llama_cpp,
+            python,
+            fallback,
             output,
             cache,
             prefix,

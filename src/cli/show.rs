@@ -12,7 +12,8 @@ use crate::base::{space, units};
 use crate::config::{self, Model};
 use crate::event::{About, Code, Event, Observer};
 use crate::plan::Decision;
-use crate::run::{self, Place, Planned, Prepared, Setting};
+use crate::run::importance::Calculation;
+use crate::run::{self, Foreign, JobError, Place, Planned, Prepared, Setting};
 
 /// How a plan is shown, beside what is printed.
 #[derive(Debug, Default)]
@@ -50,11 +51,19 @@ pub(super) fn show(
 ) -> Result<(), Failure> {
     let asked = models.len();
     let setting = &Setting { tokens: context.tokens()?, ..setting.clone() };
-    let (mut ready, mut failed) = (Vec::new(), Vec::new());
+    let (mut ready, mut foreign, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for model in models {
         let observer = About { observer: &*context.observer, subject: &model.name };
         warn(model, &observer);
-        match run::prepare(model, setting, &observer, &context.cancel).map_err(Failure::from) {
+        let prepared = match run::prepare(model, setting, &observer, &context.cancel) {
+            // Nothing is wrong with it; sizes are known once it was converted.
+            Err(JobError::Unconverted(unknown)) if ways.matrix.is_none() => {
+                foreign.push((model, *unknown));
+                continue;
+            }
+            prepared => prepared.map_err(Failure::from),
+        };
+        match prepared {
             Ok(prepared) => ready.push(prepared),
             Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
             Err(failure) => {
@@ -77,9 +86,9 @@ pub(super) fn show(
     let failed: Vec<(String, Failure)> =
         failed.into_iter().map(|f| (f.model.name.clone(), f.failure)).collect();
     print(&if context.json {
-        plan_json(&ready, &failed)
+        plan_json(&ready, &foreign, &failed)
     } else {
-        plan_text(&ready, setting, failed.is_empty())
+        plan_text(&ready, &foreign, setting, failed.is_empty())
     })?;
     outcome(asked, failed, context)
 }
@@ -100,8 +109,15 @@ pub(super) fn visible(private: bool) -> &'static str {
 }
 
 /// `whole`: no job failed, so that these are all.
-fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
+fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Setting, whole: bool) -> String {
     let mut out = String::new();
+    for (model, foreign) in foreign {
+        let (name, source, methods) = (&model.name, &model.source, model.methods.join(", "));
+        let weights = units::decimal(foreign.weight_bytes);
+        let _ = writeln!(out, "{name}  {source}: {weights} of weights");
+        let _ = writeln!(out, "    {}", foreign.describe());
+        let _ = writeln!(out, "    {methods}: sizes are known once it was converted");
+    }
     for p in ready {
         let commit = p.source.commit.as_deref().map(|c| format!(" at {}", &c[..c.len().min(12)]));
         let _ = writeln!(
@@ -120,6 +136,16 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
         if let Some(streaming) = &p.streaming {
             let _ = writeln!(out, "    streamed, no weights or outputs on the disk: {streaming}");
         }
+        let makes = p.to_make().next().is_some();
+        if let Some(calculation) = p.calculation.as_ref().filter(|_| makes) {
+            let _ = writeln!(out, "    importance matrix {}", calculation.describe());
+        }
+        if let Some(foreign) = p.foreign.as_ref().filter(|_| makes) {
+            let _ = writeln!(out, "    {}", foreign.describe());
+        } else if p.needs_base() {
+            let base = units::decimal(p.base_bytes());
+            let _ = writeln!(out, "    {base} on the disk meanwhile: the model as a file for llama.cpp");
+        }
         for o in &p.outputs {
             let decision = decision(p, o);
             let _ = writeln!(
@@ -135,7 +161,7 @@ fn plan_text(ready: &[Prepared], setting: &Setting, whole: bool) -> String {
     let make: u64 = ready.iter().map(Prepared::bytes_to_make).sum();
     let write: u64 = ready.iter().map(Prepared::bytes_to_write).sum();
     let publish: u64 = ready.iter().map(Prepared::bytes_to_publish).sum();
-    if make == 0 && whole && !ready.iter().any(Prepared::publishes) {
+    if make == 0 && whole && foreign.is_empty() && !ready.iter().any(Prepared::publishes) {
         out.push_str("everything is up to date\n");
         return out;
     }
@@ -188,7 +214,7 @@ fn free(output: &Path) -> String {
     free.map(|n| format!(", {} free there", units::decimal(n))).unwrap_or_default()
 }
 
-fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
+fn plan_json(ready: &[Prepared], foreign: &[(&Model, Foreign)], failed: &[(String, Failure)]) -> String {
     let jobs: Vec<Json> = ready
         .iter()
         .map(|p| {
@@ -215,10 +241,22 @@ fn plan_json(ready: &[Prepared], failed: &[(String, Failure)]) -> String {
             });
             json!({"model": p.model.name, "source": p.model.source.to_string(), "commit": p.source.commit,
                    "architecture": p.blueprint.architecture, "parameters": p.source.parameters,
-                   "download_bytes": p.bytes_to_fetch(), "write_bytes": p.bytes_to_write(), "disk_needed": p.disk_needed(), "stream": p.streaming, "publish_bytes": p.bytes_to_publish(), "publish": place,
+                   "download_bytes": p.bytes_to_fetch(), "write_bytes": p.bytes_to_write(), "disk_needed": p.disk_needed(),
+                   "imatrix": p.calculation.as_ref().map(imatrix_json), "base_bytes": p.base_bytes(),
+                   "converter": p.foreign.as_ref().map(|f| &f.converter), "stream": p.streaming, "publish_bytes": p.bytes_to_publish(), "publish": place,
                    "outputs": outputs})
         })
+        .chain(foreign.iter().map(|(model, f)| {
+            json!({"model": model.name, "source": model.source.to_string(), "methods": model.methods,
+                   "converter": f.converter, "why": f.why, "base_bytes": f.weight_bytes, "outputs": null})
+        }))
         .chain(failed.iter().map(failed_json))
         .collect();
     format!("{}\n", json!({ "jobs": jobs }))
+}
+
+fn imatrix_json(calculation: &Calculation) -> Json {
+    let Calculation { file, text, chunks, tool, cached } = calculation;
+    json!({"file": file, "dataset": text.name, "dataset_sha256": text.sha256, "chunks": chunks, "tool": tool,
+           "cached": cached.is_some()})
 }

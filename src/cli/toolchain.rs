@@ -55,6 +55,7 @@ fn wanted(args: &LlamaArgs, context: &Context) -> Result<Wanted, Failure> {
         subfolder: args.subfolder.clone(),
         native: args.native,
         installed: None,
+        python: None,
     };
     let asked = match file {
         Some(file) if !says_which => LlamaCpp { native: true, installed: None, ..file },

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::args::WorkArgs;
+use super::context::Tools;
 use super::failure::{Failure, Kind};
 use super::results::{self, Begun, Noting};
 use super::show::{Ways, show};
@@ -56,9 +57,10 @@ pub(super) fn work(
     models: &[Model],
     args: &WorkArgs,
     from: From<'_>,
+    tools: &Tools,
     context: &Context,
 ) -> Result<(), Failure> {
-    let mut setting = context.setting(args.output.as_ref(), args.force, args.keep_files);
+    let mut setting = context.setting(args.output.as_ref(), args.force, args.keep_files, tools);
     setting.stats = !args.no_stats;
     setting.publish &= !args.publish.skip_upload;
     if args.dry_run {

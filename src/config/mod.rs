@@ -25,8 +25,8 @@ use std::path::Path;
 
 pub use crate::base::repo_id::{RepoId, RepoIdError};
 pub use model::{
-    Card, Config, Convert, Effect, Evaluate, Feature, Imatrix, KvValue, Layer, LlamaCpp, LlamaSource,
-    Metadata, Model, OutType, Publish, Quantize, Require, Split, TensorType, Unbuilt,
+    Card, Config, Convert, Dataset, Effect, Evaluate, Feature, Imatrix, KvValue, Layer, LlamaCpp,
+    LlamaSource, Metadata, Model, OutType, Publish, Quantize, Require, Split, TensorType, Unbuilt,
 };
 pub use problem::{Place, Problem, Problems};
 pub use resolve::Around;
@@ -90,6 +90,16 @@ pub fn parse(
 /// What is wrong with it; the places mean nothing.
 pub fn single(source: Source, name: Option<String>, around: &Around) -> Result<Model, Vec<Problem>> {
     resolve::single(source, name, around)
+}
+
+/// Reads the name of a text, as `--dataset` has it: a file, an https address, or `default`.
+///
+/// # Errors
+/// It is no https address, or nothing.
+pub fn parse_dataset(text: &str) -> Result<Dataset, Problem> {
+    let reader = Reader::new(&Vocabulary { methods: &[] });
+    let wrong = |wrong: read::Wrong| Problem { place: Place::START, text: wrong.text, hint: wrong.hint };
+    <scalar::DatasetName as read::FromText>::from_text(text, &reader).map(|name| name.0).map_err(wrong)
 }
 
 /// Reads a comma-separated list of methods, as `--methods` has it: their proper names, each once.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::problem::Place;
-use super::source::Source;
+use super::source::{Revision, Source};
 use crate::base::repo_id::{RepoId, RepoIdError};
 use crate::gguf::GgmlType;
 
@@ -42,6 +42,8 @@ pub struct Model {
     pub imatrix: Option<Imatrix>,
     /// What to measure on.
     pub evaluate: Option<Evaluate>,
+    /// Whether llama.cpp loads each output and generates a few tokens before anything is published.
+    pub check: bool,
     /// When an output is split.
     pub split: Option<Split>,
     /// Where the outputs are published.
@@ -95,6 +97,8 @@ pub struct Layer {
     pub imatrix: Option<Imatrix>,
     /// What to measure on.
     pub evaluate: Option<Evaluate>,
+    /// Whether the outputs are tried out before they are published.
+    pub check: Option<bool>,
     /// When an output is split.
     pub split: Option<Split>,
     /// Where the outputs are published.
@@ -131,6 +135,9 @@ layered! {
         pre_tokenizer: String,
         /// `general.name`, in place of the one that follows from the card.
         model_name: String,
+        /// Whether llama.cpp's own converter takes the families that this program does not know; where nothing is said,
+        /// it does where a llama.cpp is named.
+        fallback: bool,
     }
 }
 
@@ -267,7 +274,7 @@ pub enum Imatrix {
     /// It is computed from a text.
     Dataset {
         /// The text.
-        path: PathBuf,
+        text: Dataset,
         /// How many chunks of it; all if it is not said.
         chunks: Option<u32>,
     },
@@ -284,9 +291,22 @@ pub enum Imatrix {
     Repo {
         /// The repository.
         repo: RepoId,
-        /// Its name there; the only one there if it is not said.
-        file: Option<PathBuf>,
+        /// Branch, tag or commit; `main` if it is not said.
+        revision: Option<Revision>,
+        /// Its path there; the only one there if it is not said.
+        file: Option<String>,
     },
+}
+
+/// A text to compute or to measure on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dataset {
+    /// The one that comes with the program.
+    BuiltIn,
+    /// A file.
+    File(PathBuf),
+    /// It is downloaded.
+    Url(String),
 }
 
 /// What to measure of the outputs, on what, and what they must reach.
@@ -365,6 +385,8 @@ pub struct LlamaCpp {
     pub native: bool,
     /// A folder that has its programs, which are used as they are.
     pub installed: Option<PathBuf>,
+    /// The Python that its converter runs in.
+    pub python: Option<PathBuf>,
 }
 
 /// Where llama.cpp's source is.
@@ -425,5 +447,4 @@ macro_rules! features {
 // A row goes when its feature comes.
 features! {
     Evaluate = "evaluate", LeftUndone, "`evaluate` is not built yet: the outputs are not measured";
-    Imatrix = "imatrix", Refused, "`imatrix` is built for a `file` only yet, and without it the weights would be other ones";
 }

@@ -4,8 +4,8 @@
 use super::model::OutType;
 use super::read::{List, section};
 use super::scalar::{
-    Bound, Context, Count, FilePath, KvOverrides, LlamaCommit, LlamaPlace, LlamaTag, Method, Owner, Pattern,
-    PreTokenizer, Prefix, Share, Size, Stem, Subfolder, TensorTypeName, Url, Version,
+    Bound, Context, Count, DatasetName, FilePath, KvOverrides, LlamaCommit, LlamaPlace, LlamaTag, Method,
+    Owner, Pattern, PreTokenizer, Prefix, Share, Size, Stem, Subfolder, TensorTypeName, Url, Version,
 };
 use super::source::{Revision, Source};
 use crate::base::repo_id::RepoId;
@@ -59,6 +59,8 @@ section! {
         imatrix: RawImatrix,
         /// Measure the outputs against the unquantized model.
         evaluate: RawEvaluate,
+        /// Have llama.cpp load each output and generate a few tokens before anything is published.
+        check: bool,
         /// Split large outputs into several files.
         split: RawSplit,
         /// Where the outputs are published.
@@ -79,6 +81,9 @@ section! {
         pre_tokenizer: PreTokenizer,
         /// The model's name in the metadata (`general.name`).
         model_name: String,
+        /// Leave families that this program does not know to llama.cpp's own converter; `true` where a `llama_cpp` is
+        /// named.
+        fallback: bool,
     }
 }
 
@@ -123,8 +128,8 @@ section! {
 section! {
     /// An importance matrix: one of `dataset`, `file`, `url` and `repo`.
     RawImatrix {
-        /// Text file to compute it from.
-        dataset: FilePath,
+        /// Text to compute it from: a file, an https address, or `default` for the one that comes with the program.
+        dataset: DatasetName,
         /// How many chunks of the dataset to use.
         chunks: Count,
         /// A finished matrix, on this machine; with `repo`, its name in the repository.
@@ -133,6 +138,8 @@ section! {
         url: Url,
         /// A finished matrix, in a repository on the Hub.
         repo: RepoId,
+        /// With `repo`: branch, tag or commit.
+        revision: Revision,
     }
 }
 
@@ -259,5 +266,7 @@ section! {
         native: bool,
         /// A folder with llama.cpp's programs, which are used as they are.
         installed: FilePath,
+        /// The Python that llama.cpp's own converter runs in, with all that it imports; else an environment is made for it.
+        python: FilePath,
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::model::{KvValue, LlamaSource, OutType};
+use super::model::{Dataset, KvValue, LlamaSource, OutType};
 use super::problem::{Problem, closest};
 use super::read::{At, Entries, FromText, Read, Reader, Wrong, list};
 use super::source::{Revision, Source, SourceError};
@@ -236,12 +236,20 @@ text_type!(FilePath, { "type": "string", "minLength": 1 }, |text, reader| {
     Ok(FilePath(PathBuf::from(text)))
 });
 
-/// An https address.
+/// An https address; on this machine, http does.
 #[derive(Clone, Debug)]
 pub(crate) struct Url(pub String);
-text_type!(Url, { "type": "string", "pattern": "^https://[^/]" }, |text, _reader| {
-    let host = text.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
-    match host {
+text_type!(Url, { "type": "string", "pattern": "^https?://[^/]" }, |text, _reader| {
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    let is_here = |host: &String| {
+        let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+        ["127.0.0.1", "[::1]", "localhost"].contains(&name)
+    };
+    let host = match text.strip_prefix("https://") {
+        Some(rest) => Some(host(rest)),
+        None => text.strip_prefix("http://").map(host).filter(is_here),
+    };
+    match host.as_deref() {
         Some("") | None => {
             Err(Wrong::new(format!("{} is no https address", quote(text))).hint("it begins with `https://`"))
         }
@@ -252,6 +260,17 @@ text_type!(Url, { "type": "string", "pattern": "^https://[^/]" }, |text, _reader
         }
         Some(_) => Ok(Url(text.to_owned())),
     }
+});
+
+/// A text to compute or to measure on.
+#[derive(Clone, Debug)]
+pub(crate) struct DatasetName(pub Dataset);
+text_type!(DatasetName, { "type": "string", "minLength": 1 }, |text, reader| {
+    Ok(DatasetName(match text {
+        "default" => Dataset::BuiltIn,
+        address if address.contains("://") => Dataset::Url(Url::from_text(address, reader)?.0),
+        path => Dataset::File(FilePath::from_text(path, reader)?.0),
+    }))
 });
 
 /// The name of a pre-tokenizer.

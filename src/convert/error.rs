@@ -52,3 +52,20 @@ pub enum ConvertError {
     #[error("`{file}`: {why}")]
     Pooling { file: String, why: &'static str },
 }
+
+impl ConvertError {
+    /// Whether the checkpoint may be sound, and only not of a kind that is known here.
+    pub fn is_about_support(&self) -> bool {
+        matches!(
+            self,
+            ConvertError::Architecture(_)
+                | ConvertError::ModelType { .. }
+                | ConvertError::NoModelType
+                | ConvertError::Quantized { .. }
+                | ConvertError::Reranker
+                | ConvertError::Expert { .. }
+                | ConvertError::Dtype { .. }
+                | ConvertError::Tokenizer(TokenizerError::Unsupported { .. } | TokenizerError::Class(_))
+        )
+    }
+}

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::{Blueprint, OutType, Part, Recipe, RowOrder, TensorRecipe};
 use crate::checkpoint::GgufModel;
-use crate::gguf::Value;
+use crate::gguf::{Header, Value};
 
 /// Why a GGUF file cannot be a source.
 #[derive(Debug, Error)]
@@ -20,7 +20,16 @@ impl Blueprint {
     /// # Errors
     /// [`FromGgufError`] where the metadata lacks what every model has.
     pub fn from_gguf(model: &GgufModel) -> Result<Self, FromGgufError> {
-        let metadata = model.files[0].header.metadata.clone();
+        let headers: Vec<_> = model.files.iter().map(|file| (&file.header, file.data_start)).collect();
+        Self::from_headers(&headers)
+    }
+
+    /// The same, from the files' headers alone: each with the first byte of its data section.
+    ///
+    /// # Errors
+    /// As [`Blueprint::from_gguf`].
+    pub fn from_headers(files: &[(&Header, u64)]) -> Result<Self, FromGgufError> {
+        let metadata = files.first().map(|(header, _)| header.metadata.clone()).unwrap_or_default();
         let architecture = metadata
             .get("general.architecture")
             .and_then(Value::as_str)
@@ -34,9 +43,9 @@ impl Blueprint {
             _ => OutType::Auto,
         };
         let mut tensors = Vec::new();
-        for (shard, file) in model.files.iter().enumerate() {
-            for t in &file.header.tensors {
-                let part = Part { name: t.name.clone(), shard, offset: file.data_start + t.offset, ty: t.ty };
+        for (shard, (header, data_start)) in files.iter().enumerate() {
+            for t in &header.tensors {
+                let part = Part { name: t.name.clone(), shard, offset: data_start + t.offset, ty: t.ty };
                 tensors.push(TensorRecipe {
                     name: t.name.clone(),
                     shape: t.shape.clone(),

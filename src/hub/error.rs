@@ -46,6 +46,8 @@ pub enum HubError {
     RevisionNotFound { repo: RepoId, revision: String },
     #[error("`{repo}` has no file `{path}`")]
     EntryNotFound { repo: RepoId, path: String },
+    #[error("`{repo}` has {}", several(files))]
+    NotOneImatrix { repo: RepoId, files: Vec<String> },
     #[error("`{repo}` is gated")]
     Gated { repo: RepoId, page: String, signed_in: bool },
     #[error("the token was refused while {access} `{repo}`")]
@@ -151,6 +153,10 @@ pub enum HubError {
     Unpublished { repo: RepoId },
     #[error("stopped while reading `{repo}`; what came so far is kept")]
     Cancelled { repo: RepoId },
+    #[error("stopped while reading `{url}`")]
+    Stopped { url: String },
+    #[error("offline: `{url}` is not in the cache")]
+    NotHere { url: String },
 }
 
 impl HubError {
@@ -227,7 +233,8 @@ impl HubError {
             HubError::SentOther { .. } => "something changed the file meanwhile; run again with --force".to_owned(),
             HubError::NoRanges { .. } => "weights cannot be streamed from it; run with --stream=false, which downloads them first".to_owned(),
             HubError::NoSpace { .. } => "free some space, or put the cache on another disk".to_owned(),
-            HubError::Offline { .. } => "run once without HF_HUB_OFFLINE to fetch it".to_owned(),
+            HubError::NotOneImatrix { .. } => "name it with `file`".to_owned(),
+            HubError::Offline { .. } | HubError::NotHere { .. } => "run once without HF_HUB_OFFLINE to fetch it".to_owned(),
             HubError::Connection { .. } | HubError::Stalled { .. } => {
                 "run again: what came so far is kept; behind a proxy, HTTPS_PROXY names it".to_owned()
             }
@@ -294,6 +301,16 @@ fn said(message: &str, request: &Option<String>) -> String {
 
 fn holds(seconds: Option<u64>) -> String {
     seconds.map(|s| format!(", for another {s} s")).unwrap_or_default()
+}
+
+fn several(files: &[String]) -> String {
+    match files {
+        [] => "no importance matrix".to_owned(),
+        _ => {
+            let names: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
+            format!("several importance matrices: {}", names.join(", "))
+        }
+    }
 }
 
 fn missing(file: &Option<String>) -> String {

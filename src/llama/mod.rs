@@ -13,13 +13,18 @@
 pub mod archive;
 pub mod build;
 pub mod cache;
+pub mod completion;
+pub mod converter;
 mod error;
+pub mod imatrix;
 mod install;
 pub mod pins;
+pub mod python;
 mod release;
 mod request;
 mod session;
 mod source;
+pub mod tool;
 pub mod toolchain;
 pub mod wanted;
 

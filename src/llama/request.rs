@@ -91,7 +91,7 @@ impl Request {
     /// # Errors
     /// It is below the security minimum.
     pub fn new(wanted: Option<&LlamaCpp>) -> Result<Self, RequestError> {
-        let LlamaCpp { tag, commit, source, subfolder, native, installed } =
+        let LlamaCpp { tag, commit, source, subfolder, native, installed, python: _ } =
             wanted.cloned().unwrap_or_default();
         tag.as_deref().map_or(Ok(()), secure)?;
         if let Some(folder) = installed {

@@ -8,7 +8,7 @@ use super::order::{Licence, Output};
 use crate::base::file_name::is_licence;
 use crate::base::front_matter;
 use crate::card::inherit::{self, Fields};
-use crate::card::metadata::{self, MetadataError, QuantizationMetadata};
+use crate::card::metadata::{self, FilePart, MetadataError, QuantizationMetadata};
 use crate::card::{self, DEFAULT_DESCRIPTION, log, notice_of, picture};
 use crate::hub::{Content, PublishFile};
 
@@ -126,6 +126,16 @@ pub fn refreshed(
     Ok(texts.into_iter().filter_map(|(name, text)| Some((folder.join(name), text?.into_bytes()))).collect())
 }
 
+/// The importance matrix beside an output, where it was computed for it and is still there.
+pub fn imatrix_of(metadata: &QuantizationMetadata, folder: &Path) -> Option<PublishFile> {
+    let FilePart { file, size, sha256 } =
+        metadata.outputs.iter().find_map(metadata::Output::computed_imatrix)?;
+    let path = folder.join(&file);
+    let plain = Path::new(&file).file_name().is_some_and(|name| name == file.as_str());
+    let same = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == size);
+    (plain && same).then_some(PublishFile { path: file, content: Content::File { path, size, sha256 } })
+}
+
 /// The licence files of a folder, by name.
 ///
 /// # Errors
@@ -173,7 +183,8 @@ pub fn read_folder(folder: &Path) -> Result<Outputs, FolderError> {
         let text = fs::read(&path).map_err(error(&path))?;
         let metadata = QuantizationMetadata::from_json(&text)
             .map_err(|source| FolderError::Metadata { folder: folder.clone(), source })?;
-        outputs.push(Output { files: files_of(&metadata, folder)?, metadata });
+        let (files, imatrix) = (files_of(&metadata, folder)?, imatrix_of(&metadata, folder));
+        outputs.push(Output { metadata, files, imatrix });
     }
     let mut models: Vec<String> = outputs.iter().map(|o| o.metadata.source.name.clone()).collect();
     models.sort();

@@ -33,7 +33,8 @@ pub fn merge(
         let unlisted = listed.is_some_and(|listed| !listed.iter().any(|l| same(l, method)));
         if replaced || unlisted {
             // A file that is another one now was put there by somebody else.
-            let ours = output.files().into_iter().filter(|file| file.is_in(&there.state.files));
+            let all = output.files().into_iter().chain(output.computed_imatrix());
+            let ours = all.filter(|file| file.is_in(&there.state.files));
             delete.extend(ours.map(|file| file.file));
             if unlisted && !replaced {
                 gone.push(method.clone());
@@ -44,8 +45,12 @@ pub fn merge(
     }
     let mut all: Vec<(&QuantizationMetadata, &Output)> = new().chain(kept).collect();
     all.sort_by(|(_, a), (_, b)| (a.size, &a.file).cmp(&(b.size, &b.file)));
-    let stays = |file: &String| all.iter().any(|(_, o)| o.files().iter().any(|f| f.file == *file));
+    let of = |o: &Output| o.files().into_iter().chain(o.computed_imatrix());
+    let stays = |file: &String| all.iter().any(|(_, o)| of(o).any(|f| f.file == *file));
     delete.retain(|file| !stays(file));
+    // Several outputs may have had the same matrix.
+    delete.sort();
+    delete.dedup();
 
     let last = all.iter().map(|(m, o)| m.made(o)).max_by(|a, b| {
         let when = |run: &crate::card::metadata::Run| (run.finished.clone(), run.started.clone());

@@ -12,7 +12,7 @@ mod merge;
 mod order;
 mod there;
 
-pub use folder::{FolderError, Outputs, files_of, licences_of, read_folder, refreshed};
+pub use folder::{FolderError, Outputs, files_of, imatrix_of, licences_of, read_folder, refreshed};
 pub use merge::{Merged, merge};
 pub use order::{Licence, Order, Output, Texts};
 pub use there::{ReadError, There, read};

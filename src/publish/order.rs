@@ -14,6 +14,8 @@ pub struct Output {
     pub metadata: QuantizationMetadata,
     /// Its files, in the order of the metadata.
     pub files: Vec<PublishFile>,
+    /// The file of the importance matrix, where it was computed for this output.
+    pub imatrix: Option<PublishFile>,
 }
 
 /// A file of the source's terms.
@@ -66,6 +68,14 @@ impl Order<'_> {
                 if !part.is_in(tree) {
                     files.push(file.clone());
                 }
+            }
+            // Outputs of one job share it.
+            let part = output.metadata.outputs.iter().find_map(metadata::Output::computed_imatrix);
+            if let (Some(part), Some(file)) = (part, &output.imatrix)
+                && !part.is_in(tree)
+                && !files.iter().any(|f| f.path == file.path)
+            {
+                files.push(file.clone());
             }
         }
         let text = |(path, bytes): (String, Vec<u8>)| PublishFile { path, content: Content::Text(bytes) };

@@ -54,7 +54,7 @@ fn made(method: &str, day: u32, commit: &str, files: &[(&str, u64)]) -> Output {
             ..Run::default()
         },
     };
-    Output { metadata, files }
+    Output { metadata, files, imatrix: None }
 }
 
 /// The repository of a test, and what a job says of it.

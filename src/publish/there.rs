@@ -3,7 +3,7 @@
 use crate::base::cancel::Cancel;
 use crate::base::hash;
 use crate::base::repo_id::RepoId;
-use crate::card::metadata::{self, MetadataError, Output, QuantizationMetadata};
+use crate::card::metadata::{self, MetadataError, QuantizationMetadata};
 use crate::event::Observer;
 use crate::hub::{self, HubError, HubOptions, RemoteFile, RepoState};
 
@@ -48,7 +48,8 @@ pub fn read(
         Some(Err(error)) => (None, Some(error.to_string())),
     };
     // Small files are git's own, which names them by another hash than ours.
-    let ours = metadata.iter().flat_map(|m| &m.outputs).flat_map(Output::files);
+    let ours = metadata.iter().flat_map(|m| &m.outputs);
+    let ours = ours.flat_map(|o| o.files().into_iter().chain(o.computed_imatrix()));
     for file in ours {
         let same = |f: &&mut RemoteFile| f.path == file.file && f.size == file.size && f.sha256.is_none();
         if let Some(found) = state.files.iter_mut().find(same)

@@ -139,5 +139,6 @@ pub(super) fn finished(folder: &std::path::Path) -> Result<Output, JobError> {
     let metadata = QuantizationMetadata::from_json(&text)
         .map_err(|source| publish::FolderError::Metadata { folder: folder.to_owned(), source })?;
     let files = publish::files_of(&metadata, folder)?;
-    Ok(Output { metadata, files })
+    let imatrix = publish::imatrix_of(&metadata, folder);
+    Ok(Output { metadata, files, imatrix })
 }

@@ -6,10 +6,15 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::files::WriteError;
+use super::foreign::Foreign;
+use super::importance::ImportanceError;
 use crate::base::repo_id::RepoIdError;
 use crate::checkpoint::CheckpointError;
-use crate::convert::ConvertError;
+use crate::convert::{ConvertError, FromGgufError};
 use crate::hub::HubError;
+use crate::llama::ToolchainError;
+use crate::llama::python::PythonError;
+use crate::llama::tool::ToolError;
 use crate::publish::{FolderError, ReadError};
 use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, OptionError, UnknownMethod};
@@ -49,6 +54,40 @@ pub enum JobError {
     /// The importance matrix.
     #[error(transparent)]
     Imatrix(#[from] ImatrixError),
+    /// Getting or computing the importance matrix.
+    #[error(transparent)]
+    Importance(#[from] ImportanceError),
+    /// There is no llama.cpp.
+    #[error(transparent)]
+    Toolchain(#[from] ToolchainError),
+    /// A program of llama.cpp gave no result.
+    #[error(transparent)]
+    Tool(ToolError),
+    /// There is no Python for llama.cpp's converter.
+    #[error(transparent)]
+    Python(#[from] PythonError),
+    /// What llama.cpp's converter made is no model.
+    #[error(transparent)]
+    Converted(#[from] FromGgufError),
+    /// llama.cpp's own converter has to take the checkpoint before anything is known of its outputs.
+    #[error("{}: llama.cpp's own converter is needed", .0.why)]
+    Unconverted(Box<Foreign>),
+    /// llama.cpp's own converter made another base than the one that the outputs were laid out for.
+    #[error("`{name}`: llama.cpp's own converter made another base than before")]
+    OtherBase {
+        /// The model.
+        name: String,
+    },
+    /// llama.cpp does not load an output, or it says nothing.
+    #[error("`{}` does not work with llama.cpp ({method})", path.display())]
+    Check {
+        /// The method.
+        method: &'static str,
+        /// The output's file.
+        path: PathBuf,
+        /// How it fails.
+        source: ToolError,
+    },
     /// A limit that the method's file cannot be split to.
     #[error("method `{method}`")]
     Split {

@@ -244,8 +244,15 @@ pub fn make(
 }
 
 fn check_space(targets: &[Target], observer: &dyn Observer) -> Result<(), WriteError> {
-    let needed: u64 = targets.iter().map(Target::bytes).sum();
-    let folder = existing_folder(&targets[0].path);
+    check_room(&targets[0].path, targets.iter().map(Target::bytes).sum(), observer)
+}
+
+/// Compares the free disk where a file is to be with so many bytes.
+///
+/// # Errors
+/// [`WriteError::Space`].
+pub(super) fn check_room(path: &Path, needed: u64, observer: &dyn Observer) -> Result<(), WriteError> {
+    let folder = existing_folder(path);
     // A system that does not tell is no reason to refuse.
     let Some(free) = space::free(&folder).ok().flatten() else { return Ok(()) };
     observer.event(

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::JobError;
+use super::base::{Base, Scratch};
 use super::deliver::{self, Delivery, RECEIPT, signed_in};
 use super::files::{self, Target, Work, Written};
 use super::hold::hold;
+use super::importance;
 use super::papers;
 use super::place::Place;
+use super::prepare;
 use super::prepared::{Planned, Prepared, Setting};
+use super::smoke;
 use super::source::identify_all;
 use super::stream::{self, Streamed};
 use crate::base::atomic::{self, Outlives};
@@ -22,8 +26,9 @@ use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
 use crate::base::{memory, units};
 use crate::card::metadata::{self, Machine, QuantizationMetadata, Run, Step};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, GgufModel, Weights};
 use crate::config::Model;
+use crate::convert::Blueprint;
 use crate::event::{Code, Event, Observer};
 use crate::hub;
 use crate::plan::Decision;
@@ -89,16 +94,21 @@ impl Clock {
         done
     }
 
-    /// Ends with the step that was the pass, and says so.
+    /// Seconds of the last step.
+    pub(super) fn last(&self) -> f64 {
+        self.steps.last().and_then(|s| s.seconds).unwrap_or_default()
+    }
+
+    /// Ends, and says how the pass went, which took so many seconds.
     pub(super) fn passed(
         self,
         report: PassReport,
+        seconds: f64,
         outputs: usize,
         threads: usize,
         name: &str,
         observer: &dyn Observer,
     ) -> Passed {
-        let seconds = self.steps.last().and_then(|s| s.seconds).unwrap_or_default();
         let throughput = units::throughput(report.bytes_read, Duration::from_secs_f64(seconds));
         let text = format!(
             "{} of weights read once, {} in {seconds:.1} s{}",
@@ -188,20 +198,45 @@ pub fn perform(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<(JobReport, Option<Delivery>), JobError> {
-    let mut prepared = super::prepare(model, setting, observer, cancel)?;
+    let mut lock = None;
+    let base = Base::new(Scratch::of(model, setting));
+    let mut prepared = match prepare(model, setting, observer, cancel) {
+        Err(JobError::Unconverted(_)) => {
+            (lock, _) = hold(model, setting, observer, cancel)?;
+            convert_first(model, &base, setting, observer, cancel)?
+        }
+        prepared => prepared?,
+    };
     for output in &prepared.outputs {
         // A run that was killed while it noted its publication; nothing else would look there again.
         atomic::sweep_leftovers(&output.folder.join(RECEIPT));
     }
-    let mut lock = None;
-    if prepared.publishes() || prepared.to_make().next().is_some() {
+    if lock.is_none() && (prepared.publishes() || prepared.to_make().next().is_some()) {
         let (held, waited) = hold(model, setting, observer, cancel)?;
         lock = held;
         if waited {
-            prepared = super::prepare(model, setting, observer, cancel)?;
+            prepared = prepare(model, setting, observer, cancel)?;
         }
     }
-    execute(prepared, lock, setting, observer, cancel)
+    execute(prepared, base, lock, setting, observer, cancel)
+}
+
+/// Has llama.cpp's converter make the base, after which everything else about the job is known.
+pub(super) fn convert_first(
+    model: &Model,
+    base: &Base,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Prepared, JobError> {
+    // Another run may have been at it while this one waited.
+    match prepare(model, setting, observer, cancel) {
+        Err(JobError::Unconverted(foreign)) => {
+            base.convert(&foreign, setting, observer, cancel)?;
+            prepare(model, setting, observer, cancel)
+        }
+        prepared => prepared,
+    }
 }
 
 /// Does a job: makes every output that is not up to date. What is to be published then is still to be delivered.
@@ -211,6 +246,7 @@ pub fn perform(
 /// [`JobError`]. What was finished before stays; nothing half is under a final name.
 pub fn execute(
     mut prepared: Prepared,
+    base: Base,
     lock: Option<FileLock>,
     setting: &Setting,
     observer: &dyn Observer,
@@ -248,13 +284,16 @@ pub fn execute(
         }
         report.made = match &mut streamed {
             Some(streamed) => std::mem::take(&mut streamed.made),
-            None => make(&mut prepared, setting, observer, cancel)?,
+            None => make(&mut prepared, &base, setting, observer, cancel)?,
         };
     }
     report.metadata = metadata_of_all(&prepared, streamed.as_ref());
+    // What it took to make them is in nobody's way while they are published.
+    drop(base);
     if !prepared.publishes() {
         return Ok((report, None));
     }
+    check_kept(&prepared, setting, observer, cancel)?;
     let (mut folders, mut outputs) = (Vec::new(), Vec::new());
     for output in prepared.outputs.iter().filter(|o| o.decision != Decision::Published) {
         match streamed.as_mut().and_then(|streamed| streamed.outputs.remove(output.method.name)) {
@@ -335,9 +374,30 @@ fn say_open(place: &Place, source: &hub::Description, observer: &dyn Observer) {
     }
 }
 
+/// Tries out what is to be published now and was made by a run that did not try it out.
+fn check_kept(
+    prepared: &Prepared,
+    setting: &Setting,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), JobError> {
+    let is_checked = |output: &Planned| {
+        let text = fs::read(output.folder.join(metadata::FILE_NAME)).ok();
+        let metadata = text.and_then(|text| QuantizationMetadata::from_json(&text).ok());
+        metadata.is_some_and(|m| m.outputs.iter().all(|o| o.checked.is_some()))
+    };
+    let kept = prepared.outputs.iter().filter(|o| prepared.model.check && o.decision == Decision::Keep);
+    let files: Vec<_> = kept.filter(|o| !is_checked(o)).map(|o| (o.method.name, o.path())).collect();
+    match files.is_empty() {
+        true => Ok(()),
+        false => smoke::check(&files, setting, observer, cancel).map(drop),
+    }
+}
+
 /// Makes the outputs of a job that are not up to date, all in one pass over the weights.
 fn make(
     prepared: &mut Prepared,
+    base: &Base,
     setting: &Setting,
     observer: &dyn Observer,
     cancel: &Cancel,
@@ -353,6 +413,33 @@ fn make(
             identify_all(&mut prepared.source, &prepared.checkpoint, cancel)
         })?;
     }
+    if prepared.needs_base() {
+        let needed = prepared.base_bytes() + prepared.bytes_to_make();
+        files::check_room(&setting.output.join("base"), needed, observer)?;
+    }
+    if let Some(mut calculation) = prepared.calculation.take_if(|c| c.cached.is_none()) {
+        let found = clock
+            .time(format!("computed the importance matrix with {}", calculation.tool), || {
+                calculation.compute(prepared, base, setting, observer, cancel)
+            })?;
+        prepared.calculation = Some(calculation);
+        prepare::take_matrix(prepared, found, setting)?;
+    }
+    let converted = match &prepared.foreign {
+        None => None,
+        Some(foreign) => {
+            let what = format!("converted the checkpoint with {}'s own converter", foreign.converter);
+            let path = clock.time(what, || base.path(prepared, setting, observer, cancel))?;
+            let model = GgufModel::open(path)?;
+            let blueprint = Blueprint::from_gguf(&model)?;
+            if blueprint.metadata != prepared.blueprint.metadata
+                || blueprint.tensors != prepared.blueprint.tensors
+            {
+                return Err(JobError::OtherBase { name });
+            }
+            Some((model, blueprint))
+        }
+    };
 
     let prepared = &*prepared;
     let outputs: Vec<&Planned> = prepared.to_make().collect();
@@ -378,18 +465,34 @@ fn make(
     };
     let methods = methods(&outputs);
     let (unnamed, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
-        let (Prepared { checkpoint, blueprint, .. }, imatrix) = (prepared, prepared.imatrix.as_ref());
-        files::make(checkpoint, blueprint, &targets, imatrix, &work, cancel, observer)
+        let imatrix = prepared.imatrix.as_ref();
+        let (weights, blueprint): (&dyn Weights, _) = match &converted {
+            Some((model, blueprint)) => (model, blueprint),
+            None => (&prepared.checkpoint, &prepared.blueprint),
+        };
+        files::make(weights, blueprint, &targets, imatrix, &work, cancel, observer)
             .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
     })?;
+    let seconds = clock.last();
     // Nothing of an earlier run is touched before all files are whole.
     for output in &outputs {
         forget(output)?;
     }
     let written = unnamed.commit()?;
-    let passed = clock.passed(pass, written.len(), setting.threads, &name, observer);
+    let mut checked = None;
+    if prepared.model.check {
+        let tried: Vec<_> = outputs.iter().map(|o| (o.method.name, o.path())).collect();
+        let what = "loaded each output with llama.cpp and generated from it";
+        checked = Some(clock.time(what, || smoke::check(&tried, setting, observer, cancel))?);
+    }
+    let passed = clock.passed(pass, seconds, written.len(), setting.threads, &name, observer);
+    for output in &outputs {
+        importance::put_beside(prepared.calculation.as_ref(), &output.folder)?;
+    }
     let beside = outputs.iter().zip(&written).flat_map(|(output, file)| {
-        let record = papers::record(output, file, &passed.report, passed.seconds);
+        let mut record = papers::record(output, file, &passed.report, passed.seconds);
+        record.imatrix_file.clone_from(&prepared.imatrix_file);
+        record.checked.clone_from(&checked);
         prepared.papers.beside(prepared, output, record, &passed.run)
     });
     atomic::write_each(beside.collect()).map_err(|(path, source)| JobError::Io { path, source })?;
@@ -400,10 +503,20 @@ fn make(
     }
     let text = "model cards, logs and metadata written";
     observer.event(Event::new(Code::CardWritten, text).about(&*name));
+    forget_weights(prepared, setting, cancel)?;
+    Ok(made)
+}
+
+/// Removes downloaded weights, unless they are to be kept.
+pub(super) fn forget_weights(
+    prepared: &Prepared,
+    setting: &Setting,
+    cancel: &Cancel,
+) -> Result<(), JobError> {
     if let (Some(remote), false) = (&prepared.remote, setting.keep_files) {
         hub::remove_weights(&remote.repo, &remote.commit, &setting.hub, cancel)?;
     }
-    Ok(made)
+    Ok(())
 }
 
 /// Brings the weights of a remote checkpoint here, at the very commit that the job was laid out for.

@@ -5,21 +5,26 @@
 //! is written last: an output without it is none that a run finished. A [`Delivery`] publishes what the job made, or
 //! made and could not publish before; it may do so while the next job is under way.
 
+pub mod base;
 mod deliver;
 mod error;
 pub mod files;
+mod foreign;
 mod hold;
+pub mod importance;
 mod job;
 mod papers;
 mod place;
 mod prepare;
 mod prepared;
 mod recipe;
+mod smoke;
 mod source;
 mod stream;
 
 pub use deliver::{Delivery, RECEIPT, keep, publish, signed_in};
 pub use error::JobError;
+pub use foreign::Foreign;
 pub use hold::hold;
 pub use job::{JobReport, Kept, Made, execute, perform};
 pub use papers::Papers;

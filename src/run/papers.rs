@@ -181,10 +181,12 @@ pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, se
         recipe: planned.recipe.clone(),
         bits_per_weight: planned.layout.bits_per_weight(),
         tensor_types,
+        imatrix_file: None,
         imatrix_coverage: planned.coverage.as_ref().map(coverage),
         quality: pass.file_loss(&planned.layout.header).as_ref().and_then(quality),
         tensors: tensors.collect(),
         evaluation: None,
+        checked: None,
         seconds,
         origin: None,
     }

@@ -4,25 +4,28 @@ use std::panic::resume_unwind;
 
 use super::JobError;
 use super::files;
+use super::foreign::Foreign;
+use super::importance::{self, Found, MadeOf};
 use super::papers::Papers;
 use super::place::Place;
 use super::prepared::{Planned, Prepared, Setting};
-use super::recipe::{RECIPE_VERSION, REFERENCE, convert_options, imatrix, options, recipe};
-use super::source::{identify, open, source_facts, source_files};
+use super::recipe::{RECIPE_VERSION, REFERENCE, convert_options, options, recipe};
+use super::source::{identify, identify_all, open, source_facts, source_files};
 use super::stream;
 use crate::base::cancel::Cancel;
 use crate::card::metadata::{self, QuantizationMetadata, Source, Wanted};
 use crate::config::Model;
-use crate::convert::blueprint;
+use crate::convert::{Blueprint, blueprint};
 use crate::event::{Code, Event, Observer};
 use crate::plan::{Decision, Why, decide};
 use crate::quantize::split::{Part, split};
-use crate::quantize::{Method, layout};
+use crate::quantize::{Imatrix, ImatrixOrigin, Method, layout};
 
 /// Reads what is needed to know everything about a job but its weights.
 ///
 /// # Errors
-/// [`JobError`] names the file, tensor, method or repository that is in the way.
+/// [`JobError`] names the file, tensor, method or repository that is in the way; [`JobError::Unconverted`] where
+/// llama.cpp's converter must take the checkpoint first.
 pub fn prepare(
     model: &Model,
     setting: &Setting,
@@ -33,14 +36,32 @@ pub fn prepare(
         return Err(JobError::Unbuilt { text: unbuilt.feature.text() });
     }
     let (checkpoint, remote) = open(&model.source, setting, observer, cancel)?;
+    let options = convert_options(model, &checkpoint);
     // A large vocabulary takes as long to convert as its files take to hash.
     let (blueprint, files) = std::thread::scope(|scope| {
         let files = scope.spawn(|| source_files(&checkpoint, remote.as_ref()));
-        let blueprint = blueprint(&checkpoint, &convert_options(model, &checkpoint), observer);
+        let blueprint = blueprint(&checkpoint, &options, observer);
         (blueprint, files.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
-    let blueprint = blueprint?;
-    let mut source = source_facts(model, &checkpoint, files?, &blueprint);
+    let files = files?;
+    let (blueprint, foreign) = match blueprint {
+        Ok(blueprint) => (blueprint, None),
+        Err(refused) => {
+            let wanted = model.convert.fallback.unwrap_or(setting.fallback);
+            // The converter recognises the pre-tokenizer by itself or not at all.
+            if !wanted || !refused.is_about_support() || options.pre_tokenizer.is_some() {
+                return Err(refused.into());
+            }
+            let converter = importance::tool_name(&setting.llama, observer, cancel)?;
+            let foreign =
+                Foreign::new(&checkpoint, remote.as_ref(), &files, &options, &refused, converter, setting);
+            match foreign.blueprint() {
+                Some(blueprint) => (blueprint, Some(foreign)),
+                None => return Err(JobError::Unconverted(Box::new(foreign))),
+            }
+        }
+    };
+    let mut source = source_facts(model, &checkpoint, files, &blueprint);
     let repo = model.repo()?;
     let mut place = match &repo {
         Some(repo) if setting.publish => Some(Place::find(repo, model, setting, observer, cancel)?),
@@ -50,55 +71,109 @@ pub fn prepare(
         identify(&mut source, &checkpoint, there, cancel)?;
     }
     let papers = Papers::gather(model, &checkpoint, source.repo.as_deref(), repo)?;
-    let (imatrix, imatrix_sha256) = imatrix(model, cancel)?;
-    let options = options(model, imatrix.as_ref())?;
-    let outputs = model
-        .methods
-        .iter()
-        .map(|name| {
-            let method = Method::from_name(name)?;
-            let layout = layout(&blueprint, method, &options)
-                .and_then(|layout| layout.check_built(&blueprint).map(|()| layout))
-                .map_err(|source| JobError::Layout { method: method.name, source })?;
-            let coverage =
-                imatrix.as_ref().map(|imatrix| imatrix.cover(&layout, &blueprint, method)).transpose()?;
-            let stem = model.stem(method.name);
-            let folder = setting.output.join(&stem);
-            let recipe = recipe(model, method, &options, imatrix_sha256.as_ref(), &blueprint);
-            let parts = match model.split {
-                Some(limit) => {
-                    split(&layout, limit).map_err(|source| JobError::Split { method: method.name, source })?
-                }
-                None => Vec::new(),
-            };
-            let decision = Decision::Make(Why::New);
-            let mut planned = Planned { method, stem, folder, layout, coverage, parts, recipe, decision };
-            planned.decision = decision_on(&planned, &source, place.as_ref(), setting.force);
-            Ok(planned)
-        })
-        .collect::<Result<Vec<_>, JobError>>()?;
+    let importance = importance::find(model, setting, observer, cancel)?;
+    let found = importance.found.as_ref();
+    let recipe =
+        found.and_then(Found::recipe).or_else(|| importance.calculation.as_ref().map(|c| c.recipe()));
+    let matrix = found.and_then(|f| f.matrix.as_ref());
+    let origin =
+        matrix.map(|m| m.origin.clone()).or_else(|| importance.calculation.as_ref().map(|c| c.foreseen()));
+    let converter = foreign.as_ref().map(|f| f.converter.as_str());
+    let mut outputs = lay_out(model, setting, &blueprint, (origin, matrix), (recipe.as_ref(), converter))?;
+    for output in &mut outputs {
+        output.decision = decision_on(output, &source, place.as_ref(), setting.force);
+    }
     if let Some(place) = &mut place {
         place.look(&papers);
         place.look_for_proposal(&outputs);
     }
+    let (imatrix, imatrix_file) = importance.found.map(|f| (f.matrix, Some(f.file))).unwrap_or_default();
     let mut prepared = Prepared {
         model: model.clone(),
         checkpoint,
         remote,
         blueprint,
+        foreign,
         imatrix,
+        imatrix_file,
+        calculation: importance.calculation,
         source,
         outputs,
         papers,
         place,
         streaming: None,
     };
+    look_for_matrix(&mut prepared, setting, cancel)?;
     prepared.streaming = stream::choose(&prepared, setting)?;
     observer.event(planned(&prepared));
     if let Some(streaming) = &prepared.streaming {
         observer.event(streaming.event().about(&*prepared.model.name));
     }
     Ok(prepared)
+}
+
+/// Every output of a model, none of them decided on. `matrix`: what the headers say of it, and the matrix itself where it
+/// is there; `recipe`: what the metadata records of it, and what converted the source.
+fn lay_out(
+    model: &Model,
+    setting: &Setting,
+    blueprint: &Blueprint,
+    (origin, matrix): (Option<ImatrixOrigin>, Option<&Imatrix>),
+    (imatrix, converter): (Option<&metadata::Imatrix>, Option<&str>),
+) -> Result<Vec<Planned>, JobError> {
+    let options = options(model, origin)?;
+    let output = |name: &String| {
+        let method = Method::from_name(name)?;
+        let layout = layout(blueprint, method, &options)
+            .and_then(|layout| layout.check_built(blueprint).map(|()| layout))
+            .map_err(|source| JobError::Layout { method: method.name, source })?;
+        let coverage = matrix.map(|imatrix| imatrix.cover(&layout, blueprint, method)).transpose()?;
+        let stem = model.stem(method.name);
+        let folder = setting.output.join(&stem);
+        let recipe = recipe(model, method, &options, imatrix, converter, blueprint);
+        let parts = match model.split {
+            Some(limit) => {
+                split(&layout, limit).map_err(|source| JobError::Split { method: method.name, source })?
+            }
+            None => Vec::new(),
+        };
+        let decision = Decision::Make(Why::New);
+        Ok(Planned { method, stem, folder, layout, coverage, parts, recipe, decision })
+    };
+    model.methods.iter().map(output).collect()
+}
+
+/// Takes a matrix that was computed before out of the cache, where outputs are to be made with one.
+fn look_for_matrix(prepared: &mut Prepared, setting: &Setting, cancel: &Cancel) -> Result<(), JobError> {
+    if prepared.calculation.is_none() || prepared.to_make().next().is_none() {
+        return Ok(());
+    }
+    // It is known by the content of the weights. That is nothing beside computing it.
+    identify_all(&mut prepared.source, &prepared.checkpoint, cancel)?;
+    let Some(mut calculation) = prepared.calculation.take() else { return Ok(()) };
+    let found = calculation.look(&MadeOf::job(prepared), &prepared.model, &setting.hub.cache, cancel);
+    prepared.calculation = Some(calculation);
+    match found? {
+        Some(found) => take_matrix(prepared, found, setting),
+        None => Ok(()),
+    }
+}
+
+/// Lays the outputs out once more, with a matrix that is there now: what their headers say of it is known, and how far it
+/// covers them.
+pub(super) fn take_matrix(prepared: &mut Prepared, found: Found, setting: &Setting) -> Result<(), JobError> {
+    let Found { matrix, file } = found;
+    let recipe = prepared.calculation.as_ref().map(|c| c.recipe());
+    let converter = prepared.foreign.as_ref().map(|f| f.converter.as_str());
+    let origin = matrix.as_ref().map(|m| m.origin.clone());
+    let laid = (origin, matrix.as_ref());
+    let mut outputs =
+        lay_out(&prepared.model, setting, &prepared.blueprint, laid, (recipe.as_ref(), converter))?;
+    for (new, old) in outputs.iter_mut().zip(&prepared.outputs) {
+        new.decision = old.decision.clone();
+    }
+    (prepared.outputs, prepared.imatrix, prepared.imatrix_file) = (outputs, matrix, Some(file));
+    Ok(())
 }
 
 /// What a job will make, to the byte.

@@ -2,16 +2,23 @@
 //! layout and what happens to it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::base;
 use super::files;
+use super::foreign::Foreign;
+use super::importance::Calculation;
 use super::papers::Papers;
 use super::place::Place;
 use super::stream::Streaming;
+use crate::card::metadata::ImatrixFile;
 use crate::card::metadata::{Recipe, Source};
 use crate::checkpoint::Checkpoint;
 use crate::config::Model;
 use crate::convert::Blueprint;
 use crate::hub::{self, HubOptions, TokenSource};
+use crate::llama::Wanted;
+use crate::llama::python::PythonSource;
 use crate::plan::Decision;
 use crate::quantize::split::Part;
 use crate::quantize::{Coverage, Imatrix, Layout, Method};
@@ -37,6 +44,12 @@ pub struct Setting {
     pub threads: usize,
     /// Most memory for weights, in bytes.
     pub memory: Option<u64>,
+    /// The llama.cpp that computes matrices, tries outputs out and converts what this program does not know.
+    pub llama: Arc<Wanted>,
+    /// Whether its converter takes the families that this program does not know, where a model does not say.
+    pub fallback: bool,
+    /// The Python that its converter runs in.
+    pub python: PythonSource,
 }
 
 /// A job that is ready to be done, or to be shown.
@@ -50,8 +63,14 @@ pub struct Prepared {
     pub remote: Option<hub::Description>,
     /// The conversion.
     pub blueprint: Blueprint,
+    /// What llama.cpp's own converter has to do first, where this program does not know the family.
+    pub foreign: Option<Foreign>,
     /// The importance matrix of all outputs.
     pub imatrix: Option<Imatrix>,
+    /// What the metadata says of its file, once it is there.
+    pub imatrix_file: Option<ImatrixFile>,
+    /// How it is computed, where it is.
+    pub calculation: Option<Calculation>,
     /// The source, as the metadata records it.
     pub source: Source,
     /// The outputs, in the order of the methods.
@@ -120,7 +139,22 @@ impl Prepared {
 
     /// Bytes that weights and outputs take of the disk, at most at once.
     pub fn disk_needed(&self) -> u64 {
-        if self.streaming.is_some() { 0 } else { self.bytes_to_fetch() + self.bytes_to_make() }
+        if self.streaming.is_some() {
+            0
+        } else {
+            self.bytes_to_fetch() + self.bytes_to_make() + self.base_bytes()
+        }
+    }
+
+    /// Whether the model is needed as a file in its own type while the outputs are made.
+    pub fn needs_base(&self) -> bool {
+        let computes = self.calculation.as_ref().is_some_and(|c| c.cached.is_none());
+        self.to_make().next().is_some() && (computes || self.foreign.is_some())
+    }
+
+    /// Bytes that this file takes of the disk meanwhile.
+    pub fn base_bytes(&self) -> u64 {
+        if self.needs_base() { base::bytes(&self.blueprint).unwrap_or(0) } else { 0 }
     }
 
     /// Bytes that are published, at most: what the Hub has already is not sent.

@@ -2,14 +2,11 @@
 //! it. The importance matrix is read here, and the file of tensor types.
 
 use super::JobError;
-use crate::base::cancel::Cancel;
-use crate::base::hash;
 use crate::card::metadata::{self, Recipe};
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::config::{self, Model};
 use crate::convert::{Blueprint, ConvertOptions, OutType};
-use crate::quantize::imatrix::Selection;
-use crate::quantize::{Imatrix, ImatrixError, ImatrixOrigin, Method, Options, Override, TensorType};
+use crate::quantize::{ImatrixOrigin, Method, Options, Override, TensorType};
 
 /// The llama.cpp whose bytes the outputs have.
 pub const REFERENCE: &str = "llama.cpp 0c1e57098 (llama-cpp-python 0.3.36)";
@@ -39,18 +36,8 @@ pub(super) fn convert_options(model: &Model, checkpoint: &Checkpoint) -> Convert
     }
 }
 
-/// The importance matrix, and the sha256 of its file.
-pub(super) fn imatrix(model: &Model, cancel: &Cancel) -> Result<(Option<Imatrix>, Option<String>), JobError> {
-    let Some(config::Imatrix::File { path, given }) = &model.imatrix else { return Ok((None, None)) };
-    let include = model.quantize.include_weights.clone().unwrap_or_default();
-    let exclude = model.quantize.exclude_weights.clone().unwrap_or_default();
-    let imatrix = Imatrix::open(path, given, &Selection { include, exclude })?;
-    let sha256 =
-        hash::sha256_file(path, cancel).map_err(|source| ImatrixError::Io { path: path.clone(), source })?;
-    Ok((imatrix, Some(sha256)))
-}
-
-pub(super) fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Options, JobError> {
+/// What a model's entry changes about its methods. `imatrix` is what the headers say of the matrix.
+pub(super) fn options(model: &Model, imatrix: Option<ImatrixOrigin>) -> Result<Options, JobError> {
     let q = &model.quantize;
     let mut tensor_types = model
         .tensor_types
@@ -76,7 +63,7 @@ pub(super) fn options(model: &Model, imatrix: Option<&Imatrix>) -> Result<Option
         allow_requantize: q.allow_requantize.unwrap_or(false),
         dry_run: false,
         keep_split: false,
-        imatrix: imatrix.map(|i| i.origin.clone()),
+        imatrix,
     })
 }
 
@@ -85,16 +72,10 @@ pub(super) fn recipe(
     model: &Model,
     method: &Method,
     options: &Options,
-    imatrix_sha256: Option<&String>,
+    imatrix: Option<&metadata::Imatrix>,
+    converter: Option<&str>,
     blueprint: &Blueprint,
 ) -> Recipe {
-    let imatrix = |origin: &ImatrixOrigin| metadata::Imatrix {
-        file: origin.file.clone(),
-        sha256: imatrix_sha256.cloned(),
-        dataset: origin.dataset.clone(),
-        chunks: origin.chunks,
-        entries: Some(origin.entries),
-    };
     // Without a matrix there is nothing to choose.
     let weights =
         |names: &Option<Vec<String>>| options.imatrix.as_ref().and(names.clone()).unwrap_or_default();
@@ -103,9 +84,10 @@ pub(super) fn recipe(
     Recipe {
         method: method.name.to_owned(),
         out_type: format!("{:?}", blueprint.out_type),
+        converter: converter.map(str::to_owned),
         model_name: model.convert.model_name.clone(),
         pre_tokenizer: model.convert.pre_tokenizer.clone(),
-        imatrix: options.imatrix.as_ref().map(imatrix),
+        imatrix: imatrix.cloned(),
         include_weights: weights(&model.quantize.include_weights),
         exclude_weights: weights(&model.quantize.exclude_weights),
         tensor_types: options.tensor_types.iter().map(rule).collect(),

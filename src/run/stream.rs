@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::JobError;
 use super::files::{self, Target, Work, WriteError, Written, WrittenFile};
+use super::importance::Calculation;
 use super::job::{self, Clock, Made};
 use super::papers;
 use super::prepared::{Planned, Prepared, Setting};
@@ -105,8 +106,18 @@ pub(super) fn choose(prepared: &Prepared, setting: &Setting) -> Result<Option<St
         None if asked && setting.hub.offline => return refused("the Hub is not asked when offline"),
         _ => return Ok(None),
     }
-    if asked {
-        return Ok(Some(Streaming::Asked));
+    // Programs of llama.cpp take files.
+    let file = match prepared {
+        p if p.foreign.is_some() => Some("llama.cpp's own converter writes a file"),
+        p if p.needs_base() => Some("the importance matrix is computed from a file"),
+        p if p.model.check => Some("`check` tries out files"),
+        _ => None,
+    };
+    match file {
+        Some(why) if asked => return refused(why),
+        Some(_) => return Ok(None),
+        None if asked => return Ok(Some(Streaming::Asked)),
+        None => {}
     }
     let free = |path: &PathBuf| space::free(path).ok().flatten();
     let (output, cache) = (&setting.output, &setting.hub.cache);
@@ -166,7 +177,8 @@ pub(super) fn make(
     let what = format!("converted, quantized and uploaded in one pass: {methods}");
     let (files, report) = clock.time(what, || job.run(uploader, open))?;
 
-    let passed = clock.passed(report, outputs.len(), setting.threads, &name, observer);
+    let seconds = clock.last();
+    let passed = clock.passed(report, seconds, outputs.len(), setting.threads, &name, observer);
     let mut streamed = Streamed { made: Vec::new(), outputs: HashMap::new() };
     for (output, uploaded) in outputs.iter().zip(files) {
         let written = |file: &Uploaded| WrittenFile {
@@ -175,11 +187,13 @@ pub(super) fn make(
             sha256: Some(file.sha256.clone()),
         };
         let written = Written { files: uploaded.iter().map(written).collect() };
-        let record = papers::record(output, &written, &passed.report, passed.seconds);
+        let mut record = papers::record(output, &written, &passed.report, passed.seconds);
+        record.imatrix_file.clone_from(&prepared.imatrix_file);
         let published = |f: Uploaded| PublishFile { path: f.path.clone(), content: Content::Uploaded(f) };
         let published = publish::Output {
             metadata: papers::metadata_of(prepared, record, &passed.run),
             files: uploaded.into_iter().map(published).collect(),
+            imatrix: prepared.calculation.as_ref().and_then(Calculation::to_publish),
         };
         streamed.outputs.insert(output.method.name, published);
         streamed.made.push(passed.made(output, written, &name, observer));

@@ -244,7 +244,7 @@ fn bad_checkpoints_fail_with_a_hint_and_leave_nothing() {
     check_bad(
         |s| s.write("bad/config.json", s.text("bad/config.json").replace("LlamaFor", "FooFor")),
         "the architecture `FooForCausalLM` is not supported
-  | hint: convert this model with llama.cpp's convert_hf_to_gguf.py, then use `quantize` on the GGUF file",
+  | hint: --fallback leaves it to llama.cpp's own converter, which needs a llama.cpp and a Python",
     );
 }
 

@@ -7,6 +7,7 @@ mod actions;
 mod cli;
 mod generated;
 mod hub;
+mod importance;
 mod loopback;
 mod mixtures;
 mod parity;

@@ -21,6 +21,7 @@ pub use source::{Source, SourceFile};
 pub use stale::{Stale, Wanted};
 
 pub use super::evaluation::{Conditions, Divergence, Evaluation, EvaluationText, Measured};
+pub use super::imatrix::ImatrixFile;
 use crate::hub::RemoteFile;
 
 /// The version of the format that this program writes and reads.
@@ -65,6 +66,9 @@ pub struct Output {
     pub bits_per_weight: f64,
     /// Number of tensors of each type.
     pub tensor_types: BTreeMap<String, u64>,
+    /// The file of the importance matrix, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imatrix_file: Option<ImatrixFile>,
     /// How far the importance matrix covers the tensors, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imatrix_coverage: Option<ImatrixCoverage>,
@@ -77,6 +81,9 @@ pub struct Output {
     /// What its predictions lose, where that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
+    /// What loaded the file and generated a few tokens before it was published, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<String>,
     /// Seconds that the file took; files of one pass share their time.
     pub seconds: f64,
     /// By what, from what and when it was made, where that is not what the whole file says: outputs of several runs stand

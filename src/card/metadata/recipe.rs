@@ -13,6 +13,9 @@ pub struct Recipe {
     /// Type of the base that the weights are converted to first (`--outtype`).
     #[serde(default)]
     pub out_type: String,
+    /// What converted the source, where this program does not know its family: llama.cpp's own converter, and which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converter: Option<String>,
     /// `general.name`, where it was stated (`--model-name`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_name: Option<String>,
@@ -71,9 +74,15 @@ pub struct Imatrix {
     /// The text that it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
-    /// Chunks of the text.
+    /// SHA-256 of the text in hex, where this program computes the matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_sha256: Option<String>,
+    /// Chunks of the text; at most, where this program computes the matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunks: Option<u32>,
+    /// What this program computes the matrix with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// Tensors that it has values for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u32>,

@@ -44,6 +44,13 @@ pub struct SourceFile {
     pub sha256: Option<String>,
 }
 
+impl SourceFile {
+    /// Whether it may decide bytes, and is not only read by people.
+    pub fn decides_bytes(&self) -> bool {
+        !is_for_people(&self.path)
+    }
+}
+
 impl Source {
     /// Whether this is the same source: the same commit of the same repository, or files of the same size and hash (or
     /// time of change, where one side has no hash) under the same name, which becomes part of the bytes. What stands
@@ -65,7 +72,7 @@ impl Source {
                 return Ok(());
             }
         }
-        let decides = |f: &&SourceFile| !is_for_people(&f.path);
+        let decides = |f: &&SourceFile| f.decides_bytes();
         if !self.files.iter().any(|f| decides(&f)) {
             return changed("neither commit nor files are known".to_owned());
         }

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use super::Resolve;
+use crate::base::file_name;
+use crate::base::quote::quote;
 use crate::config::evaluate;
 use crate::config::model::{
-    Card, Convert, Feature, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType, Unbuilt,
+    Card, Convert, Dataset, Feature, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType, Unbuilt,
 };
 use crate::config::problem::{Place, Problem};
 use crate::config::raw::{RawImatrix, RawPublish, RawSettings, RawSplit};
 use crate::config::read::{At, List};
-use crate::config::scalar::Method;
+use crate::config::scalar::{FilePath, Method};
 
 impl Resolve<'_> {
     /// A layer without places, and what it asks for that is not built.
@@ -19,7 +21,6 @@ impl Resolve<'_> {
         let mut ask =
             |feature, place: Option<Place>| unbuilt.extend(place.map(|place| Unbuilt { feature, place }));
         ask(Feature::Evaluate, raw.evaluate.as_ref().map(|section| section.place));
-        ask(Feature::Imatrix, raw.imatrix.as_ref().map(|section| section.place));
         let convert = raw.convert.map(|section| section.value).unwrap_or_default();
         let quantize = raw.quantize.map(|section| section.value).unwrap_or_default();
         let card = raw.card.map(|section| section.value).unwrap_or_default();
@@ -31,6 +32,7 @@ impl Resolve<'_> {
                 outtype: plain(convert.outtype),
                 pre_tokenizer: convert.pre_tokenizer.map(|name| name.value.0),
                 model_name: plain(convert.model_name),
+                fallback: plain(convert.fallback),
             },
             quantize: Quantize {
                 pure: plain(quantize.pure),
@@ -60,6 +62,7 @@ impl Resolve<'_> {
             }),
             imatrix: raw.imatrix.and_then(|imatrix| self.imatrix(imatrix)),
             evaluate: raw.evaluate.map(|section| evaluate::resolve(section, self.folder, self.problems)),
+            check: plain(raw.check),
             split: raw.split.and_then(|split| self.split(&split)),
             publish: raw.publish.map(|publish| self.publish(publish.value)).unwrap_or_default(),
             card: Card {
@@ -98,13 +101,16 @@ impl Resolve<'_> {
     }
 
     fn imatrix(&mut self, imatrix: At<RawImatrix>) -> Option<Imatrix> {
-        let RawImatrix { dataset, chunks, file, url, repo } = imatrix.value;
+        let RawImatrix { dataset, chunks, file, url, repo, revision } = imatrix.value;
         if let (Some(chunks), None, true) = (&chunks, &dataset, imatrix.clean) {
             self.report(Problem::new(chunks.place, "`chunks` goes with `dataset`"));
         }
+        if let (Some(revision), None, true) = (&revision, &repo, imatrix.clean) {
+            self.report(Problem::new(revision.place, "`revision` goes with `repo`"));
+        }
         match (dataset, file, url, repo) {
             (Some(dataset), None, None, None) => Some(Imatrix::Dataset {
-                path: self.path(dataset.value.0),
+                text: self.dataset(dataset.value.0),
                 chunks: chunks.map(|chunks| chunks.value.0),
             }),
             (None, Some(file), None, None) => {
@@ -114,7 +120,8 @@ impl Resolve<'_> {
             (None, None, Some(url), None) => Some(Imatrix::Url(url.value.0)),
             // In a repository, the name is relative to its root.
             (None, file, None, Some(repo)) => {
-                Some(Imatrix::Repo { repo: repo.value, file: file.map(|file| file.value.0) })
+                let file = file.and_then(|file| self.path_in_repository(file));
+                Some(Imatrix::Repo { repo: repo.value, revision: plain(revision), file })
             }
             _ if !imatrix.clean => None,
             _ => {
@@ -125,6 +132,25 @@ impl Resolve<'_> {
                 None
             }
         }
+    }
+
+    fn dataset(&self, dataset: Dataset) -> Dataset {
+        match dataset {
+            Dataset::File(path) => Dataset::File(self.path(path)),
+            other => other,
+        }
+    }
+
+    fn path_in_repository(&mut self, file: At<FilePath>) -> Option<String> {
+        let path = file.value.0.to_string_lossy().into_owned();
+        if file_name::is_safe_path(&path) {
+            return Some(path);
+        }
+        self.report(
+            Problem::new(file.place, format!("{} is no path in a repository", quote(&path)))
+                .hint("write it as the repository shows it, such as `imatrix.gguf`"),
+        );
+        None
     }
 
     fn split(&mut self, split: &At<RawSplit>) -> Option<Split> {
@@ -181,6 +207,7 @@ pub(super) fn merge(above: Layer, below: Layer) -> Layer {
         tensor_types: above.tensor_types.or(below.tensor_types),
         imatrix: above.imatrix.or(below.imatrix),
         evaluate: above.evaluate.or(below.evaluate),
+        check: above.check.or(below.check),
         split: above.split.or(below.split),
         publish: above.publish.or(below_publish),
         card: above.card.or(below.card),

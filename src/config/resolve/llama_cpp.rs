@@ -10,7 +10,7 @@ use crate::config::read::At;
 impl Resolve<'_> {
     /// Which llama.cpp is meant. Contradictions are reported; what is left of them is read all the same.
     pub(super) fn llama_cpp(&mut self, section: At<RawLlamaCpp>) -> LlamaCpp {
-        let RawLlamaCpp { tag, commit, source, subfolder, native, installed } = section.value;
+        let RawLlamaCpp { tag, commit, source, subfolder, native, installed, python } = section.value;
         let refuse = |problems: &mut Vec<Problem>, place, text: &str, hint: &str| {
             problems.push(Problem::new(place, text).hint(hint));
         };
@@ -34,8 +34,12 @@ impl Resolve<'_> {
                 "releases and commits on GitHub are taken from their root",
             );
         }
-        let says_nothing =
-            tag.is_none() && commit.is_none() && source.is_none() && native.is_none() && installed.is_none();
+        let says_nothing = tag.is_none()
+            && commit.is_none()
+            && source.is_none()
+            && native.is_none()
+            && installed.is_none()
+            && python.is_none();
         if says_nothing && section.clean {
             let text = "`llama_cpp` says no version";
             refuse(
@@ -55,6 +59,11 @@ impl Resolve<'_> {
             subfolder: subfolder.map(|subfolder| subfolder.value.0),
             native: plain(native).unwrap_or(false),
             installed: installed.map(|path| self.path(path.value.0)),
+            // A name without a folder is looked up.
+            python: python.map(|path| match path.value.0 {
+                name if name.components().count() == 1 => name,
+                path => self.path(path),
+            }),
         }
     }
 }

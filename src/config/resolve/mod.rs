@@ -11,7 +11,7 @@ use std::path::Path;
 
 use self::between::list_for_repositories;
 use self::layer::merge;
-use super::model::{Config, Feature, Imatrix, Layer, Metadata, Model, Quantize, Unbuilt};
+use super::model::{Config, Layer, Metadata, Model, Quantize, Unbuilt};
 use super::problem::{Place, Problem};
 use super::raw::{RawConfig, RawModel};
 use super::read::{At, Wrong};
@@ -146,14 +146,11 @@ impl Resolve<'_> {
         source: Source,
         name: Option<String>,
         settings: Layer,
-        mut unbuilt: Vec<Unbuilt>,
+        unbuilt: Vec<Unbuilt>,
     ) -> Option<Model> {
         let settings = merge(self.around.above.clone(), settings);
         let has_owner = settings.publish.owner.is_some();
         let settings = merge(settings, self.around.below.clone());
-        if matches!(settings.imatrix, Some(Imatrix::File { .. })) {
-            unbuilt.retain(|unbuilt| unbuilt.feature != Feature::Imatrix);
-        }
         let Some(name) = name.or_else(|| source.name().map(str::to_owned)) else {
             self.report(
                 Problem::new(
@@ -192,6 +189,7 @@ impl Resolve<'_> {
             tensor_types: settings.tensor_types.unwrap_or_default(),
             imatrix: settings.imatrix,
             evaluate: settings.evaluate,
+            check: settings.check.unwrap_or(false),
             split: settings.split,
             publish: settings.publish,
             card: settings.card,

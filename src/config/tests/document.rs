@@ -105,7 +105,7 @@ fn structure() {
         &[
             "2:1: unknown key `model`; did you mean `models`?",
             "3:41: unknown key `banana`; the keys here are `source`, `revision`, `name`, `methods`, `prefix`, \
-             `convert`, `quantize`, `tensor_types`, `imatrix`, `evaluate`, `split`, `publish`, `card`, `metadata`",
+             `convert`, `quantize`, `tensor_types`, `imatrix`, `evaluate`, `check`, `split`, `publish`, `card`, `metadata`",
         ],
     );
 }

@@ -42,36 +42,50 @@ fn the_specs_example_is_read() {
     assert_eq!(large.methods, ["Q4_K_M", "IQ4_XS"]);
     assert_eq!(
         large.imatrix,
-        Some(Imatrix::Dataset { path: "/base/calibration.txt".into(), chunks: Some(128) })
+        Some(Imatrix::Dataset { text: Dataset::File("/base/calibration.txt".into()), chunks: Some(128) })
     );
     assert_eq!(large.split, Some(Split::Size(45_000_000_000)));
     // The repository names its owner; the default's would contradict it.
     assert_eq!(large.publish.owner, None);
     assert_eq!(large.publish.repo.as_ref().map(RepoId::as_str), Some("other-org/jamph-qwen2.5-3b"));
     assert_eq!(large.card.tags.as_deref(), Some(&["education".to_owned(), "norwegian".to_owned()][..]));
-    assert_eq!(
-        large.blocked_by().map(|unbuilt| (unbuilt.feature, unbuilt.place.line)),
-        Some((Feature::Imatrix, 13))
-    );
+    assert_eq!(large.blocked_by(), None);
 }
 
 #[test]
-fn of_importance_matrices_files_are_built() {
+fn importance_matrices_come_from_where_the_file_says() {
     let config = good(
         "
 version: 1
-defaults: { methods: [Q8_0], imatrix: { dataset: text.txt } }
+defaults: { methods: [Q8_0], imatrix: { dataset: default }, check: true }
 models:
-  - source: a/b
-  - source: a/c
-    imatrix: { file: sub/c.gguf }
+  - source: a/a
+  - { source: a/b, imatrix: { dataset: 'https://example.org/a.txt', chunks: 9 }, check: false }
+  - { source: a/c, imatrix: { file: sub/c.gguf } }
+  - { source: a/d, imatrix: { url: 'https://example.org/d.gguf' } }
+  - { source: a/e, imatrix: { repo: b/e, revision: v1, file: sub/e.gguf } }
+  - { source: a/f, imatrix: { repo: b/f } }
 ",
     );
-    let [b, c] = &config.models[..] else { panic!("{config:?}") };
-    assert_eq!(b.blocked_by().map(|unbuilt| unbuilt.feature), Some(Feature::Imatrix));
-    assert_eq!(c.blocked_by(), None);
-    let (path, given) = ("/base/sub/c.gguf".into(), "sub/c.gguf".to_owned());
-    assert_eq!(c.imatrix, Some(Imatrix::File { path, given }));
+    let address = |name: &str| format!("https://example.org/{name}");
+    let repo = |name| RepoId::parse(name).unwrap();
+    let expected = [
+        Imatrix::Dataset { text: Dataset::BuiltIn, chunks: None },
+        Imatrix::Dataset { text: Dataset::Url(address("a.txt")), chunks: Some(9) },
+        Imatrix::File { path: "/base/sub/c.gguf".into(), given: "sub/c.gguf".to_owned() },
+        Imatrix::Url(address("d.gguf")),
+        Imatrix::Repo {
+            repo: repo("b/e"),
+            revision: Some(Revision::parse("v1").unwrap()),
+            file: Some("sub/e.gguf".to_owned()),
+        },
+        Imatrix::Repo { repo: repo("b/f"), revision: None, file: None },
+    ];
+    let found: Vec<_> = config.models.iter().map(|m| m.imatrix.clone().unwrap()).collect();
+    assert_eq!(found, expected);
+    let checked: Vec<_> = config.models.iter().map(|m| m.check).collect();
+    assert_eq!(checked, [true, false, true, true, true, true]);
+    assert!(config.models.iter().all(|m| m.blocked_by().is_none()));
 }
 
 #[test]

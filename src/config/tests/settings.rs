@@ -87,6 +87,17 @@ fn settings() {
             "2:12: `imatrix` must say where the matrix comes from, in one way; give it one of `dataset`, `file`, `url` and `repo`",
         ],
     );
+    check_defaults("imatrix: { file: a, revision: b }", &["2:33: `revision` goes with `repo`"]);
+    check_defaults(
+        "imatrix: { repo: a/b, file: ../c }",
+        &[
+            "2:31: `../c` is no path in a repository; write it as the repository shows it, such as `imatrix.gguf`",
+        ],
+    );
+    check_defaults(
+        "imatrix: { dataset: 'http://x/y' }",
+        &["2:23: `http://x/y` is no https address; it begins with `https://`"],
+    );
     check_defaults("imatrix: { file: a, chunks: 3 }", &["2:31: `chunks` goes with `dataset`"]);
     check_defaults("imatrix: { dataset: a, chunks: 0 }", &["2:34: the number must be at least 1"]);
     check_defaults(

@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod fixtures;
 pub(crate) mod github;
 pub(crate) mod hub;
+pub(crate) mod llama;
 pub(crate) mod models;
 pub(crate) mod random;
 pub(crate) mod runner;

@@ -1,0 +1,208 @@
+//! The base GGUF of a job: the checkpoint in its own type, as a file, for the programs of llama.cpp.
+//!
+//! In: a prepared job whose weights are here. Out: `base.gguf` in the job's scratch folder, made when somebody first
+//! asks for it, kept until the job ends, removed with the folder then. The engine itself never needs it.
+
+use std::cell::OnceCell;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::JobError;
+use super::files::{self, Target, Work};
+use super::foreign::Foreign;
+use super::prepared::{Prepared, Setting};
+use crate::base::atomic::Outlives;
+use crate::base::cancel::Cancel;
+use crate::base::units;
+use crate::config::Model;
+use crate::convert::Blueprint;
+use crate::event::{Code, Event, Observer};
+use crate::quantize::Layout;
+
+/// The base's file.
+const FILE: &str = "base.gguf";
+
+/// A folder for what a job needs while it is under way. It is made when it is first asked for, and removed when this
+/// is dropped; what a killed run left there is removed first.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: PathBuf,
+    /// Set when it was made: whether the folder that it is in was, too.
+    made: OnceCell<bool>,
+}
+
+impl Scratch {
+    /// That of a model's job: beside its outputs, so that it is on their disk.
+    pub fn of(model: &Model, setting: &Setting) -> Self {
+        Scratch::new(setting.output.join(format!(".{}{}.scratch", model.prefix, model.name)))
+    }
+
+    /// At this path. Programs that work in it are told of it, so it is made absolute.
+    pub fn new(folder: PathBuf) -> Self {
+        Scratch { folder: std::path::absolute(&folder).unwrap_or(folder), made: OnceCell::new() }
+    }
+
+    /// Its path; it is there then.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn folder(&self) -> Result<&Path, JobError> {
+        if self.made.get().is_none() {
+            let error = |source| JobError::Io { path: self.folder.clone(), source };
+            let fresh = self.folder.parent().is_some_and(|above| !above.exists());
+            remove(&self.folder).map_err(error)?;
+            fs::create_dir_all(&self.folder).map_err(error)?;
+            // Nobody else has it: jobs of the same outputs wait for each other.
+            let _ = self.made.set(fresh);
+        }
+        Ok(&self.folder)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(fresh) = self.made.get() {
+            // The next run of these outputs removes what stays.
+            let _ = remove(&self.folder);
+            if let Some(above) = self.folder.parent().filter(|_| *fresh) {
+                // With outputs in it, it stays.
+                let _ = fs::remove_dir(above);
+            }
+        }
+    }
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The base, made when it is needed.
+#[derive(Debug)]
+pub struct Base {
+    scratch: Scratch,
+    made: OnceCell<PathBuf>,
+}
+
+impl Base {
+    /// None yet; it will be in this folder.
+    pub fn new(scratch: Scratch) -> Self {
+        Base { scratch, made: OnceCell::new() }
+    }
+
+    /// The folder for what goes with it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn scratch(&self) -> Result<&Path, JobError> {
+        self.scratch.folder()
+    }
+
+    /// The file, whole.
+    ///
+    /// # Errors
+    /// [`JobError`]: the disk is too small, or the weights cannot be read or are no numbers.
+    pub fn path(
+        &self,
+        prepared: &Prepared,
+        setting: &Setting,
+        observer: &dyn Observer,
+        cancel: &Cancel,
+    ) -> Result<&Path, JobError> {
+        if let Some(path) = self.made.get() {
+            return Ok(path);
+        }
+        match &prepared.foreign {
+            Some(foreign) => self.convert(foreign, setting, observer, cancel),
+            None => {
+                let path = self.make(prepared, setting, observer, cancel)?;
+                Ok(self.made.get_or_init(|| path))
+            }
+        }
+    }
+
+    /// The file, made by llama.cpp's own converter.
+    ///
+    /// # Errors
+    /// As [`Foreign::convert`].
+    pub(super) fn convert(
+        &self,
+        foreign: &Foreign,
+        setting: &Setting,
+        observer: &dyn Observer,
+        cancel: &Cancel,
+    ) -> Result<&Path, JobError> {
+        if let Some(path) = self.made.get() {
+            return Ok(path);
+        }
+        let path = foreign.convert(self.scratch.folder()?, setting, observer, cancel)?;
+        Ok(self.made.get_or_init(|| path))
+    }
+
+    fn make(
+        &self,
+        prepared: &Prepared,
+        setting: &Setting,
+        observer: &dyn Observer,
+        cancel: &Cancel,
+    ) -> Result<PathBuf, JobError> {
+        let layout = converted(&prepared.blueprint)?;
+        let path = self.scratch.folder()?.join(FILE);
+        let name = &prepared.model.name;
+        let text = format!(
+            "the model in its own type, as a file for llama.cpp: {}",
+            units::decimal(layout.file_bytes())
+        );
+        observer.event(Event::new(Code::BaseMade, text).about(&**name).with("bytes", layout.file_bytes()));
+        let work = Work {
+            threads: setting.threads,
+            memory: setting.memory,
+            check_finite: true,
+            hash: false,
+            stats: false,
+            outlives: Outlives::Process,
+            task: name.clone(),
+        };
+        let target = Target { name: FILE.to_owned(), path: path.clone(), layout, parts: Vec::new() };
+        files::write(&prepared.checkpoint, &prepared.blueprint, &[target], None, &work, cancel, observer)?;
+        Ok(path)
+    }
+}
+
+/// Bytes of the base, where it is made from the blueprint.
+///
+/// # Errors
+/// As [`Layout::converted`].
+pub fn bytes(blueprint: &Blueprint) -> Result<u64, JobError> {
+    Ok(converted(blueprint)?.file_bytes())
+}
+
+fn converted(blueprint: &Blueprint) -> Result<Layout, JobError> {
+    Layout::converted(blueprint).map_err(|source| JobError::Layout { method: "base", source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_folder_is_there_while_it_is_needed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("output/.x.scratch");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("left"), "by a killed run").unwrap();
+        let unused = Scratch::new(path.clone());
+        drop(unused);
+        assert!(path.join("left").exists(), "nobody asked for it");
+        let scratch = Scratch::new(path.clone());
+        let folder = scratch.folder().unwrap();
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+        fs::write(folder.join("a"), "").unwrap();
+        assert!(scratch.folder().unwrap().join("a").exists(), "the second time it is the same");
+        drop(scratch);
+        assert!(!path.exists());
+    }
+}
