@@ -319,7 +319,8 @@ fn read_line(reader: &mut impl BufRead, also: Option<u8>, line: &mut Vec<u8>) ->
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::time::Instant;
 

@@ -256,7 +256,7 @@ fn plain(path: &Path) -> Option<PathBuf> {
         match component {
             // A backslash or colon means something else on Windows.
             Component::Normal(name) if !name.to_string_lossy().contains(['\\', ':', '\0']) => {
-                plain.push(name)
+                plain.push(name);
             }
             Component::CurDir => {}
             _ => return None,
@@ -287,7 +287,7 @@ fn stays_inside(target: &Path, depth: usize) -> bool {
     for component in target.components() {
         match component {
             Component::Normal(name) if !name.to_string_lossy().contains(['\\', ':', '\0']) => {
-                descending = true
+                descending = true;
             }
             Component::ParentDir if !descending => climbed += 1,
             Component::CurDir => {}
@@ -319,7 +319,8 @@ fn set_program(_: &File, _: bool) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;

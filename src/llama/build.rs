@@ -220,7 +220,8 @@ fn progress(line: &str) -> Option<(u64, u64)> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

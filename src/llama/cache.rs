@@ -110,9 +110,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Bytes of its files.
+    /// Bytes of its files; links take none.
     pub fn bytes(&self) -> u64 {
-        self.manifest.files.values().map(|f| f.size).sum()
+        let files = self.manifest.files.iter();
+        files.filter(|(name, _)| !self.folder.join(name).is_symlink()).map(|(_, f)| f.size).sum()
     }
 }
 

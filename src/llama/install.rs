@@ -58,7 +58,7 @@ pub(super) fn start_all(
         let program = process::find(tool, &[bin.to_owned()]).unwrap_or_else(|| bin.join(tool));
         Process::new(program).arg("--version").environment(environment).output(cancel).map(drop)
     };
-    TOOLS.iter().try_for_each(|tool| start(tool))
+    TOOLS.iter().try_for_each(start)
 }
 
 /// Copies a file; a link stays one, to the same name.

@@ -269,7 +269,7 @@ fn what_was_recorded_is_what_is_taken() {
     let world = World::with_release();
     world.sandbox.write("models.yaml", "version: 1\nmodels: [{ source: a/b, methods: [Q8_0] }]\n");
     let native = format!("toolchain install {TAG} --native");
-    world.run(&native).code(0).stderr("LCP-010").stdout("built");
+    world.run(&native).code(0).stderr("LCP-010 `b11429` is recorded in `jamph.lock`").stdout("built");
     // Another machine has the lock file and no cache; the source is another one now.
     fs::remove_dir_all(world.sandbox.path("cache")).unwrap();
     world.github.source(REPO, COMMIT, tree("another source"));
