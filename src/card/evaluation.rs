@@ -135,7 +135,7 @@ pub(super) fn groups(outputs: &[Output]) -> Vec<Vec<(&Output, &Evaluation)>> {
         group.sort_by(|(a, _), (b, _)| (a.size, &a.file).cmp(&(b.size, &b.file)));
     }
     let last = |group: &[(&Output, &Evaluation)]| group.iter().map(|(_, e)| e.measured.clone()).max();
-    groups.sort_by(|a, b| (b.len(), last(b)).cmp(&(a.len(), last(a))));
+    groups.sort_by_key(|group| std::cmp::Reverse((group.len(), last(group))));
     groups
 }
 
