@@ -16,6 +16,7 @@ use super::{Context, print};
 use crate::base::{memory, space, units};
 use crate::config::{Config, Model, RepoId};
 use crate::hub::{self, Destination};
+use crate::llama::Request;
 use crate::quantize::simd;
 use crate::run;
 
@@ -71,7 +72,7 @@ pub(super) fn run(args: &ConfigArgs, context: &Context) -> Result<(), Failure> {
     match &config {
         None => found.push(Finding::lacks(
             format!("there is no `{}` here", args.config.display()),
-            "`jamph-quantizer init` writes one; `process` works without",
+            "`init` writes one; `process` works without",
         )),
         Some(Err(failure)) => found.push(Finding::wrong(failure)),
         Some(Ok(config)) => {
@@ -79,7 +80,9 @@ pub(super) fn run(args: &ConfigArgs, context: &Context) -> Result<(), Failure> {
             found.push(Finding::fine(format!("`{}` is valid: {models}", args.config.display())));
         }
     }
-    found.extend(rights(config.and_then(Result::ok).as_ref(), context)?);
+    let config = config.and_then(Result::ok);
+    found.push(toolchain(config.as_ref(), &args.config, context));
+    found.extend(rights(config.as_ref(), context)?);
     found.extend(github(context));
 
     let wrong = found.iter().find_map(|f| match f.state {
@@ -124,7 +127,7 @@ fn machine(context: &Context) -> Finding {
 
 /// Whether a folder, or the one that it will be made in, can be written, and how much fits there.
 fn folder(what: &str, path: &Path) -> Finding {
-    let there = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
+    let there = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
     if let Err(error) = tempfile::Builder::new().prefix(".jamph-doctor").tempfile_in(there) {
         let error =
             anyhow::Error::new(error).context(format!("`{}` cannot be written ({what})", path.display()));
@@ -135,6 +138,26 @@ fn folder(what: &str, path: &Path) -> Finding {
     }
     let free = space::free(there).ok().flatten().map(|n| format!(", {} free", units::decimal(n)));
     Finding::fine(format!("`{}` can be written ({what}{})", path.display(), free.unwrap_or_default()))
+}
+
+/// Whether there is a llama.cpp, as far as that is known without getting one.
+fn toolchain(config: Option<&Config>, path: &Path, context: &Context) -> Finding {
+    let wanted = match context.wanted(config.and_then(|c| c.llama_cpp.as_ref()), path) {
+        Ok(wanted) => wanted,
+        Err(failure) => return Finding::wrong(&failure),
+    };
+    if let Request::Installed(folder) = wanted.request() {
+        return match wanted.obtain(&context.cancel, &()) {
+            Ok(_) => Finding::fine(format!("llama.cpp: `{}` has its programs", folder.display())),
+            Err(error) => Finding::wrong(&Failure::from(error)),
+        };
+    }
+    match wanted.cache().list() {
+        Ok(builds) if !builds.is_empty() => {
+            Finding::fine(format!("llama.cpp: {} in the cache", units::counted(builds.len(), "build")))
+        }
+        _ => Finding::fine("llama.cpp: none yet; it is got by the first step that needs it"),
+    }
 }
 
 /// Whether the token may write where the models go, as a run finds it out first.

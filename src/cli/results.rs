@@ -159,8 +159,8 @@ fn output_result(output: &Output, made: bool) -> OutputResult {
         files: output.files().into_iter().map(file).collect(),
         bits_per_weight: output.bits_per_weight,
         snr_db: output.quality.and_then(|q| q.snr_db),
-        perplexity: None,
-        kl_divergence: None,
+        perplexity: output.evaluation.as_ref().map(|e| e.perplexity.value),
+        kl_divergence: output.evaluation.as_ref().and_then(|e| Some(e.divergence.as_ref()?.mean_kld.value)),
     }
 }
 

@@ -5,7 +5,9 @@
 
 mod actions;
 mod cli;
+mod doctor;
 mod generated;
+mod github_api;
 mod hub;
 mod importance;
 mod loopback;

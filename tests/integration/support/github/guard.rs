@@ -93,7 +93,11 @@ impl Guard {
     /// Writes the request down; gives the fault that strikes it.
     fn arrive(&self, seen: Seen) -> Option<Fault> {
         let mut strikes = self.strikes.lock().unwrap();
-        let strike = strikes.iter_mut().find(|s| s.times > 0 && seen.path.contains(&s.path));
+        let struck = |s: &&mut Strike| match s.path.split_once(' ') {
+            Some((method, path)) => seen.method == method && seen.path.contains(path),
+            None => seen.path.contains(&s.path),
+        };
+        let strike = strikes.iter_mut().filter(|s| s.times > 0).find(struck);
         self.seen.lock().unwrap().push(seen);
         let strike = strike?;
         strike.times -= 1;

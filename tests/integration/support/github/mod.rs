@@ -8,7 +8,9 @@
 #![allow(dead_code, reason = "offers more than any one of its users needs")]
 
 pub mod archive;
+mod attachments;
 mod guard;
+mod notes;
 mod releases;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 
 pub use guard::{Fault, Origin, Seen};
+pub use notes::STRANGER;
 pub use releases::Release;
 
 /// A running GitHub. Stops when dropped.
@@ -34,6 +37,8 @@ struct Shared {
     content: String,
     guard: guard::Guard,
     releases: releases::Releases,
+    notes: notes::Notes,
+    attachments: attachments::Attachments,
 }
 
 impl GitHub {
@@ -62,6 +67,11 @@ impl GitHub {
     /// The next so many requests whose path has this in it go wrong.
     pub fn fault(&self, path: &str, times: u32, fault: Fault) {
         self.shared.guard.fault(path, times, fault);
+    }
+
+    /// The same, for requests of one method.
+    pub fn fault_on(&self, method: &str, path: &str, times: u32, fault: Fault) {
+        self.shared.guard.fault(&format!("{method} {path}"), times, fault);
     }
 
     /// Every request that came, in order.
@@ -95,12 +105,14 @@ async fn serve() -> Arc<Shared> {
         content: origin(&content),
         guard: guard::Guard::default(),
         releases: releases::Releases::default(),
+        notes: notes::Notes::default(),
+        attachments: attachments::Attachments::default(),
     });
     let behind = |router: Router<Arc<Shared>>, at: Origin| {
         let guard = from_fn_with_state((shared.clone(), at), guard::guard);
         router.layer(guard).with_state(shared.clone())
     };
-    let endpoints = releases::api(Router::new());
+    let endpoints = attachments::routes(notes::routes(releases::api(Router::new())));
     let files = releases::content(Router::new());
     for (listener, router) in
         [(api, behind(endpoints, Origin::Api)), (content, behind(files, Origin::Content))]

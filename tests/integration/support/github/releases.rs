@@ -151,6 +151,9 @@ async fn tagged(
     Path((owner, name, tag)): At<(String, String, String)>,
 ) -> Response {
     let repo = format!("{owner}/{name}");
+    if let Some(found) = super::attachments::tagged(&shared, &repo, &tag) {
+        return found;
+    }
     let repos = shared.releases.repos.lock().unwrap();
     let found = repos.get(&repo).and_then(|r| r.releases.get(&tag));
     found.map_or_else(not_found, |release| answer(&shared, &repo, release))
