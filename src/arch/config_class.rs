@@ -1,17 +1,18 @@
 //! What the configuration classes of transformers 4.57.6 make of a `config.json`.
 //!
 //! The reference reads hyper-parameters through `AutoConfig`, so a key that the file lacks has its class's default,
-//! some keys follow from others, and a file that the class refuses is read as it stands. Here a class is a row of
-//! data: the defaults of the keys that a conversion may read, and the rules that its constructor applies.
+//! some keys follow from others, and a file that the class refuses is read as it stands. Here a class is data: its
+//! defaults, which a script writes ([`DEFAULTS`]), and the rules that its constructor applies ([`RULES`]).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::config_defaults::DEFAULTS;
 use super::hparams::Hparams;
 use super::model_types::MODEL_TYPES;
 
 /// A default value.
 #[derive(Clone, Copy, Debug)]
-enum Preset {
+pub(super) enum Preset {
     Null,
     Bool(bool),
     Int(u64),
@@ -36,21 +37,42 @@ enum Rule {
     KeyHeads,
     /// A null head width is the embedding width divided by the number of heads.
     HeadWidth,
-    /// `type` of `rope_scaling` becomes `rope_type`, and its required keys are checked.
+    /// An absent head width is the embedding width divided by the number of heads.
+    AbsentHeadWidth,
+    /// `type` of `rope_scaling` becomes `rope_type`.
+    RopeType,
+    /// The keys that `rope_scaling` must have are checked.
     RopeScaling,
+    /// `rope_scaling` is null, or `type` (linear or dynamic) and `factor`.
+    SimpleRope,
+    /// `rope_scaling` is null, or `type` (longrope, once su or yarn), `short_factor` and `long_factor`.
+    LongRope,
+    /// What Phi 3.5's model with experts makes of `rope_scaling`.
+    PhiMoeRope,
     /// Without `use_sliding_window` there is no window.
     SlidingWindow,
+    /// With `use_bidirectional_attention`, the window is stated on both sides.
+    TwoSidedWindow,
+    /// Where `layer_types` is null, every so many layers attend to all.
+    EveryNthAttendsToAll(u64),
+    /// The same, unless `sliding_window_pattern` states another number.
+    StatedOrEveryNth(u64),
+    /// Where `layer_types` is null, every layer of `sliding_window_pattern` attends to all, which must be a number then.
+    PatternAttendsToAll,
+    /// `layer_types` names known types only.
+    LayerTypeNames,
     /// `layer_types` names a known type for each layer.
     LayerTypes,
-}
-
-struct ConfigClass {
-    model_types: &'static [&'static str],
-    defaults: &'static [(&'static str, Preset)],
-    rules: &'static [Rule],
+    /// Keys of LFM2's first configurations; `layer_types` of `full_attn_idxs`.
+    Lfm2Keys,
 }
 
 use Preset::{Bool, Float, Int, Null};
+use Rule::{
+    AbsentHeadWidth, EveryNthAttendsToAll, HeadWidth, KeyHeads, LayerTypeNames, LayerTypes, Lfm2Keys,
+    LongRope, PatternAttendsToAll, PhiMoeRope, RopeScaling, RopeType, SimpleRope, SlidingWindow,
+    StatedOrEveryNth, TwoSidedWindow,
+};
 
 /// `PretrainedConfig`: what all classes have, after their own.
 const BASE: &[(&str, Preset)] = &[
@@ -62,91 +84,31 @@ const BASE: &[(&str, Preset)] = &[
     ("sep_token_id", Null),
 ];
 
-const CLASSES: &[ConfigClass] = &[
-    ConfigClass {
-        model_types: &["llama"],
-        defaults: &[
-            ("vocab_size", Int(32000)),
-            ("hidden_size", Int(4096)),
-            ("intermediate_size", Int(11008)),
-            ("num_hidden_layers", Int(32)),
-            ("num_attention_heads", Int(32)),
-            ("num_key_value_heads", Null),
-            ("max_position_embeddings", Int(2048)),
-            ("rms_norm_eps", Float(1e-6)),
-            ("bos_token_id", Int(1)),
-            ("eos_token_id", Int(2)),
-            ("tie_word_embeddings", Bool(false)),
-            ("rope_theta", Float(10000.0)),
-            ("rope_scaling", Null),
-            ("head_dim", Null),
-        ],
-        rules: &[Rule::KeyHeads, Rule::HeadWidth, Rule::RopeScaling],
-    },
-    ConfigClass {
-        model_types: &["mistral", "ministral"],
-        defaults: &[
-            ("vocab_size", Int(32000)),
-            ("hidden_size", Int(4096)),
-            ("intermediate_size", Int(14336)),
-            ("num_hidden_layers", Int(32)),
-            ("num_attention_heads", Int(32)),
-            ("num_key_value_heads", Int(8)),
-            ("head_dim", Null),
-            ("max_position_embeddings", Int(131_072)),
-            ("rms_norm_eps", Float(1e-6)),
-            ("bos_token_id", Int(1)),
-            ("eos_token_id", Int(2)),
-            ("tie_word_embeddings", Bool(false)),
-            ("rope_theta", Float(10000.0)),
-            ("sliding_window", Int(4096)),
-        ],
-        rules: &[Rule::KeyHeads],
-    },
-    ConfigClass {
-        model_types: &["qwen2"],
-        defaults: &[
-            ("vocab_size", Int(151_936)),
-            ("hidden_size", Int(4096)),
-            ("intermediate_size", Int(22016)),
-            ("num_hidden_layers", Int(32)),
-            ("num_attention_heads", Int(32)),
-            ("num_key_value_heads", Int(32)),
-            ("max_position_embeddings", Int(32768)),
-            ("rms_norm_eps", Float(1e-6)),
-            ("tie_word_embeddings", Bool(false)),
-            ("rope_theta", Float(10000.0)),
-            ("rope_scaling", Null),
-            ("use_sliding_window", Bool(false)),
-            ("sliding_window", Int(4096)),
-            ("max_window_layers", Int(28)),
-            ("layer_types", Null),
-        ],
-        rules: &[Rule::SlidingWindow, Rule::KeyHeads, Rule::RopeScaling, Rule::LayerTypes],
-    },
-    ConfigClass {
-        model_types: &["qwen3"],
-        defaults: &[
-            ("vocab_size", Int(151_936)),
-            ("hidden_size", Int(4096)),
-            ("intermediate_size", Int(22016)),
-            ("num_hidden_layers", Int(32)),
-            ("num_attention_heads", Int(32)),
-            ("num_key_value_heads", Int(32)),
-            ("head_dim", Int(128)),
-            ("max_position_embeddings", Int(32768)),
-            ("rms_norm_eps", Float(1e-6)),
-            ("tie_word_embeddings", Bool(false)),
-            ("rope_theta", Float(10000.0)),
-            ("rope_scaling", Null),
-            ("use_sliding_window", Bool(false)),
-            ("sliding_window", Int(4096)),
-            ("max_window_layers", Int(28)),
-            ("layer_types", Null),
-        ],
-        rules: &[Rule::SlidingWindow, Rule::KeyHeads, Rule::RopeScaling, Rule::LayerTypes],
-    },
+/// The rules of the classes in [`DEFAULTS`].
+const RULES: &[(&[&str], &[Rule])] = &[
+    (&["llama", "arcee", "seed_oss", "ernie4_5"], &[KeyHeads, HeadWidth, RopeType, RopeScaling]),
+    (&["mistral", "ministral", "mixtral", "hunyuan_v1_dense"], &[KeyHeads]),
+    (&["qwen2", "qwen3"], &[SlidingWindow, KeyHeads, RopeType, RopeScaling, LayerTypes]),
+    (&["qwen2_moe", "qwen3_moe"], &[SlidingWindow, RopeType, RopeScaling]),
+    (&["olmoe"], &[KeyHeads, RopeType, RopeScaling]),
+    (&["starcoder2", "stablelm"], &[RopeType, RopeScaling]),
+    (&["smollm3"], &[KeyHeads, LayerTypes, RopeType, RopeScaling]),
+    (&["granite", "granitemoe", "granitemoeshared", "cohere"], &[KeyHeads, RopeScaling]),
+    (&["cohere2"], &[KeyHeads, AbsentHeadWidth, RopeScaling, StatedOrEveryNth(4), LayerTypes]),
+    (&["olmo", "olmo2"], &[KeyHeads, SimpleRope]),
+    (&["olmo3"], &[KeyHeads, RopeScaling, EveryNthAttendsToAll(4), LayerTypeNames]),
+    (&["gemma", "glm4"], &[]),
+    (&["gemma2"], &[EveryNthAttendsToAll(2), LayerTypes]),
+    (&["gemma3_text"], &[TwoSidedWindow, RopeScaling, StatedOrEveryNth(6), LayerTypes]),
+    (&["exaone4"], &[PatternAttendsToAll, LayerTypes]),
+    (&["phi3"], &[KeyHeads, LongRope]),
+    (&["phimoe"], &[KeyHeads, PhiMoeRope, RopeScaling]),
+    (&["nemotron"], &[HeadWidth]),
+    (&["lfm2"], &[Lfm2Keys]),
 ];
+
+/// Model types whose configuration holds that of a text model: where, and of which type.
+const COMPOSITE: &[(&str, &str, &str)] = &[("gemma3", "text_config", "gemma3_text")];
 
 /// How the reference reads a configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,56 +128,154 @@ pub enum Read {
 /// Reads a `config.json` as the reference does.
 pub fn read(config: &Hparams) -> Read {
     let Some(model_type) = config.text("model_type") else { return Read::Untyped };
-    let Some(class) = CLASSES.iter().find(|c| c.model_types.contains(&model_type)) else {
+    if !is_modelled(model_type) {
         return if MODEL_TYPES.binary_search(&model_type).is_ok() {
             Read::Unmodelled(model_type.to_owned())
         } else {
             Read::Plain(config.clone())
         };
-    };
-    let mut hparams = config.clone();
-    for (key, default) in class.defaults.iter().chain(BASE) {
-        hparams.set_default(key, || default.value());
     }
-    for rule in class.rules {
-        if let Err(why) = apply(*rule, &mut hparams) {
-            return Read::Refused(config.clone(), why);
-        }
+    match construct(model_type, config) {
+        Ok(hparams) => Read::Class(hparams),
+        Err(why) => Read::Refused(config.clone(), why),
     }
-    Read::Class(hparams)
 }
 
-fn apply(rule: Rule, h: &mut Hparams) -> Result<(), String> {
+/// Whether the class of a model type is known here.
+pub fn is_modelled(model_type: &str) -> bool {
+    DEFAULTS.binary_search_by_key(&model_type, |d| d.model_type).is_ok()
+}
+
+/// What the class of `model_type` makes of a configuration, or why it refuses it.
+fn construct(model_type: &str, config: &Hparams) -> Result<Hparams, String> {
+    let mut hparams = config.clone();
+    if let Ok(at) = DEFAULTS.binary_search_by_key(&model_type, |d| d.model_type) {
+        let full_attention = (model_type == "lfm2").then(|| config.get("full_attn_idxs").cloned()).flatten();
+        for key in DEFAULTS[at].lost {
+            hparams.remove(key);
+        }
+        for (key, default) in DEFAULTS[at].values.iter().chain(BASE) {
+            hparams.set_default(key, || default.value());
+        }
+        let rules =
+            RULES.iter().filter(|(types, _)| types.contains(&model_type)).flat_map(|(_, rules)| *rules);
+        for rule in rules {
+            apply(*rule, &mut hparams, full_attention.as_ref())?;
+        }
+    }
+    if let Some((_, key, inner)) = COMPOSITE.iter().find(|(outer, ..)| *outer == model_type) {
+        let text = match hparams.get(key) {
+            None => Map::new(),
+            Some(Value::Object(text)) => text.clone(),
+            Some(_) => return Err(format!("`{key}` is no object")),
+        };
+        let text = construct(inner, &Hparams::new(text))?;
+        hparams.set(key, Value::Object(text.values().clone()));
+    }
+    Ok(hparams)
+}
+
+fn apply(rule: Rule, h: &mut Hparams, full_attention: Option<&Value>) -> Result<(), String> {
     match rule {
-        Rule::KeyHeads => {
+        KeyHeads => {
             if h.get("num_key_value_heads").is_none()
                 && let Some(heads) = h.get("num_attention_heads").cloned()
             {
                 h.set("num_key_value_heads", heads);
             }
         }
-        Rule::HeadWidth => {
-            if h.get("head_dim").is_none() {
-                let (width, heads) = (h.get("hidden_size"), h.get("num_attention_heads"));
-                match (width.and_then(Value::as_u64), heads.and_then(Value::as_u64)) {
-                    (Some(width), Some(heads)) if heads > 0 => h.set("head_dim", (width / heads).into()),
-                    _ => return Err("`hidden_size` cannot be divided by `num_attention_heads`".to_owned()),
-                }
-            }
-        }
-        Rule::SlidingWindow => {
+        HeadWidth if h.get("head_dim").is_none() => h.set("head_dim", divided_width(h)?.into()),
+        AbsentHeadWidth if !h.has("head_dim") => h.set("head_dim", divided_width(h)?.into()),
+        HeadWidth | AbsentHeadWidth => {}
+        SlidingWindow => {
             let used = h.get("use_sliding_window").is_some_and(|v| v.as_bool() != Some(false));
             if !used {
                 h.set("sliding_window", Value::Null);
             }
         }
-        Rule::LayerTypes => layer_types(h)?,
-        Rule::RopeScaling => rope_scaling(h)?,
+        TwoSidedWindow => {
+            if h.get("use_bidirectional_attention") == Some(&Value::Bool(true)) {
+                let window =
+                    h.get("sliding_window").and_then(Value::as_u64).ok_or("`sliding_window` is no number")?;
+                h.set("sliding_window", (window / 2 + 1).into());
+            }
+        }
+        EveryNthAttendsToAll(every) => attend_to_all(h, every)?,
+        StatedOrEveryNth(every) => {
+            let stated = match h.has("sliding_window_pattern") {
+                true => h.get("sliding_window_pattern").and_then(Value::as_u64).unwrap_or(0),
+                false => every,
+            };
+            attend_to_all(h, stated)?;
+        }
+        PatternAttendsToAll => {
+            let stated = h.get("sliding_window_pattern").and_then(Value::as_u64);
+            let every = if h.get("sliding_window").is_none() { None } else { stated };
+            attend_to_all(h, every.unwrap_or(0))?;
+        }
+        LayerTypeNames => layer_types(h, false)?,
+        LayerTypes => layer_types(h, true)?,
+        RopeType => {
+            if let Some(Value::Object(scaling)) = h.get("rope_scaling")
+                && let Some(named) = scaling.get("type").cloned()
+            {
+                let mut scaling = scaling.clone();
+                scaling.insert("rope_type".to_owned(), named);
+                h.set("rope_scaling", Value::Object(scaling));
+            }
+        }
+        RopeScaling => rope_scaling(h)?,
+        SimpleRope => simple_rope(h)?,
+        LongRope => long_rope(h)?,
+        PhiMoeRope => phi_moe_rope(h)?,
+        Lfm2Keys => {
+            for (old, new) in [("theta", "rope_theta"), ("block_ff_dim", "intermediate_size")] {
+                if h.has(old) {
+                    h.set(new, h.get(old).cloned().unwrap_or_default());
+                }
+            }
+            if h.get("layer_types").is_none() {
+                let layers =
+                    h.get("num_hidden_layers").and_then(Value::as_u64).ok_or("there are no layers")?;
+                let attends = |layer: u64| match full_attention.and_then(Value::as_array) {
+                    Some(listed) => listed.iter().any(|n| n.as_u64() == Some(layer)),
+                    None => true,
+                };
+                let name = |layer| if attends(layer) { "full_attention" } else { "conv" };
+                h.set("layer_types", (0..layers.min(MAX_LAYERS)).map(name).collect());
+            }
+        }
     }
     Ok(())
 }
 
-fn layer_types(h: &Hparams) -> Result<(), String> {
+/// More than any model has, and little enough to list.
+const MAX_LAYERS: u64 = 1 << 16;
+
+fn divided_width(h: &Hparams) -> Result<u64, String> {
+    let number = |key: &str| h.get(key).and_then(Value::as_u64);
+    number("hidden_size")
+        .zip(number("num_attention_heads"))
+        .and_then(|(width, heads)| width.checked_div(heads))
+        .ok_or_else(|| "`hidden_size` cannot be divided by `num_attention_heads`".to_owned())
+}
+
+/// Sets `layer_types` where it is null: every so many layers attend to all.
+fn attend_to_all(h: &mut Hparams, every: u64) -> Result<(), String> {
+    if h.get("layer_types").is_some() {
+        return Ok(());
+    }
+    let layers = h.get("num_hidden_layers").and_then(Value::as_u64).ok_or("there are no layers")?;
+    if every == 0 {
+        return Err("`layer_types` follows from no pattern".to_owned());
+    }
+    let name = |layer: u64| if layer.is_multiple_of(every) { "full_attention" } else { "sliding_attention" };
+    h.set("layer_types", (1..=layers.min(MAX_LAYERS)).map(name).collect());
+    Ok(())
+}
+
+/// `layer_type_validation`.
+fn layer_types(h: &Hparams, counted: bool) -> Result<(), String> {
     const KNOWN: &[&str] = &["full_attention", "sliding_attention", "chunked_attention", "linear_attention"];
     let Some(types) = h.get("layer_types") else { return Ok(()) };
     let types = types.as_array().ok_or("`layer_types` is no list")?;
@@ -223,7 +283,7 @@ fn layer_types(h: &Hparams) -> Result<(), String> {
         return Err("`layer_types` has an unknown type".to_owned());
     }
     match h.get("num_hidden_layers") {
-        Some(n) if n.as_u64() != Some(types.len() as u64) => {
+        Some(n) if counted && n.as_u64() != Some(types.len() as u64) => {
             Err("`layer_types` and `num_hidden_layers` disagree".to_owned())
         }
         _ => Ok(()),
@@ -231,13 +291,10 @@ fn layer_types(h: &Hparams) -> Result<(), String> {
 }
 
 /// `rope_config_validation`: it only complains about odd values, but raises over missing keys.
-fn rope_scaling(h: &mut Hparams) -> Result<(), String> {
+fn rope_scaling(h: &Hparams) -> Result<(), String> {
     let Some(scaling) = h.get("rope_scaling") else { return Ok(()) };
-    let mut scaling = scaling.as_object().ok_or("`rope_scaling` is no object")?.clone();
-    if let Some(named) = scaling.get("type").cloned() {
-        scaling.insert("rope_type".to_owned(), named);
-    }
-    let rope_type = match scaling.get("rope_type") {
+    let scaling = scaling.as_object().ok_or("`rope_scaling` is no object")?;
+    let rope_type = match scaling.get("rope_type").or_else(|| scaling.get("type")) {
         None => "default",
         Some(name) => name.as_str().unwrap_or_default(),
     };
@@ -264,6 +321,57 @@ fn rope_scaling(h: &mut Hparams) -> Result<(), String> {
     };
     if let Some(key) = compared.iter().find(|k| !scaling[**k].is_number()) {
         return Err(format!("`{key}` of `rope_scaling` is no number"));
+    }
+    Ok(())
+}
+
+/// `OlmoConfig._rope_scaling_validation`.
+fn simple_rope(h: &Hparams) -> Result<(), String> {
+    let Some(scaling) = h.get("rope_scaling") else { return Ok(()) };
+    let fits = scaling.as_object().is_some_and(|scaling| {
+        let named = scaling.get("type").and_then(Value::as_str);
+        let factor = scaling.get("factor").filter(|f| f.is_f64()).and_then(Value::as_f64);
+        scaling.len() == 2 && matches!(named, Some("linear" | "dynamic")) && factor.is_some_and(|f| f > 1.0)
+    });
+    if fits { Ok(()) } else { Err("`rope_scaling` is not `type` and `factor`".to_owned()) }
+}
+
+/// `Phi3Config._rope_scaling_adjustment` and `_rope_scaling_validation`.
+fn long_rope(h: &mut Hparams) -> Result<(), String> {
+    let Some(scaling) = h.get("rope_scaling") else { return Ok(()) };
+    let wrong = || "`rope_scaling` is not `type`, `short_factor` and `long_factor`".to_owned();
+    let mut scaling = scaling.as_object().ok_or_else(wrong)?.clone();
+    if matches!(scaling.get("type").and_then(Value::as_str), Some("su" | "yarn")) {
+        scaling.insert("type".to_owned(), "longrope".into());
+    }
+    let part = h.get("partial_rotary_factor").and_then(Value::as_f64).ok_or_else(wrong)?;
+    let turning = (divided_width(h)? as f64 * part) as u64 / 2;
+    let factors = |key: &str| {
+        let list = scaling.get(key).and_then(Value::as_array);
+        list.is_some_and(|list| list.len() as u64 == turning && list.iter().all(Value::is_number))
+    };
+    let longrope = scaling.get("type").and_then(Value::as_str) == Some("longrope");
+    if scaling.len() != 3 || !longrope || !factors("short_factor") || !factors("long_factor") {
+        return Err(wrong());
+    }
+    h.set("rope_scaling", Value::Object(scaling));
+    Ok(())
+}
+
+/// The part of `PhimoeConfig.__init__` that is about `rope_scaling`.
+fn phi_moe_rope(h: &mut Hparams) -> Result<(), String> {
+    const CONTEXT: &str = "original_max_position_embeddings";
+    let Some(Value::Object(scaling)) = h.get("rope_scaling") else { return Ok(()) };
+    let mut scaling = scaling.clone();
+    let named = scaling.get("type").cloned().unwrap_or_default();
+    scaling.entry("rope_type").or_insert(named);
+    if let Some(key) =
+        ["short_mscale", "long_mscale"].iter().find(|k| !scaling.get(**k).is_some_and(Value::is_number))
+    {
+        return Err(format!("`{key}` of `rope_scaling` is no number"));
+    }
+    if let Some(context) = scaling.get(CONTEXT).cloned() {
+        h.set_default(CONTEXT, || context);
     }
     h.set("rope_scaling", Value::Object(scaling));
     Ok(())
@@ -323,6 +431,61 @@ mod tests {
         check(r#"{"model_type": "qwen3", "head_dim": null}"#, &[("head_dim", Value::Null)]);
     }
 
+    /// What `scripts/record-config-classes` recorded: of each type's first file the whole, of the others what differs.
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        model_type: Option<String>,
+        config: Map<String, Value>,
+        read: Option<Map<String, Value>>,
+    }
+
+    #[test]
+    fn classes_make_of_files_what_transformers_makes() {
+        let (mut model_type, mut first) = (String::new(), Map::new());
+        for line in include_str!("../../tests/parity/config-classes.jsonl").lines() {
+            let recorded: Recorded = serde_json::from_str(line).unwrap();
+            let mut expected = recorded.read;
+            match (recorded.model_type, &mut expected) {
+                (Some(new), whole) => (model_type, first) = (new, whole.clone().unwrap()),
+                (None, Some(differing)) => {
+                    let mut whole = first.clone();
+                    whole.append(differing);
+                    *differing = whole;
+                }
+                (None, None) => {}
+            }
+            let mut config = recorded.config;
+            config.insert("model_type".to_owned(), model_type.clone().into());
+            let found = match read(&Hparams::new(config.clone())) {
+                Read::Class(hparams) => Some(hparams),
+                Read::Refused(..) => None,
+                other => panic!("{config:?}: {other:?}"),
+            };
+            let (Some(found), Some(expected)) = (&found, &expected) else {
+                assert_eq!(found.is_some(), expected.is_some(), "{config:?}");
+                continue;
+            };
+            compare(found.values(), expected, &config);
+        }
+    }
+
+    /// Defaults that are lists or texts are not kept, since nothing reads them.
+    #[track_caller]
+    fn compare(found: &Map<String, Value>, expected: &Map<String, Value>, config: &Map<String, Value>) {
+        const UNREAD: [&str; 5] =
+            ["layer_types", "eos_token_id", "mlp_only_layers", "no_rope_layers", "hidden_activation"];
+        for (key, value) in expected {
+            match (found.get(key), value) {
+                (Some(Value::Object(found)), Value::Object(value)) if key == "text_config" => {
+                    compare(found, value, config);
+                }
+                (None | Some(Value::Null), Value::Array(_) | Value::String(_))
+                    if UNREAD.contains(&&**key) => {}
+                (found, value) => assert_eq!(found, Some(value), "{key} of {config:?}"),
+            }
+        }
+    }
+
     #[test]
     fn refused_files_are_read_as_they_stand() {
         let refused = [
@@ -347,5 +510,21 @@ mod tests {
         assert!(matches!(read(&hparams(r#"{"model_type": "bert"}"#)), Read::Unmodelled(t) if t == "bert"));
         assert_eq!(read(&hparams("{}")), Read::Untyped);
         assert!(MODEL_TYPES.is_sorted());
+        assert!(DEFAULTS.is_sorted_by(|a, b| a.model_type < b.model_type));
+    }
+
+    #[test]
+    fn every_class_has_its_rules_and_every_rule_its_class() {
+        for class in DEFAULTS {
+            assert!(
+                MODEL_TYPES.binary_search(&class.model_type).is_ok() || class.model_type == "gemma3_text"
+            );
+            let named = RULES.iter().filter(|(types, _)| types.contains(&class.model_type)).count();
+            let composite = COMPOSITE.iter().any(|(outer, ..)| *outer == class.model_type);
+            assert_eq!(named, usize::from(!composite), "{}", class.model_type);
+        }
+        for model_type in RULES.iter().flat_map(|(types, _)| *types) {
+            assert!(is_modelled(model_type), "{model_type}");
+        }
     }
 }

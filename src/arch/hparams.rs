@@ -106,8 +106,18 @@ impl Hparams {
         self.get("architectures")?.as_array()?.first()?.as_str()
     }
 
+    /// Removes a key.
+    pub(super) fn remove(&mut self, key: &str) {
+        self.values.remove(key);
+    }
+
+    /// Sets the members of `other`; those of the same name change.
+    pub fn merge(&mut self, other: &Map<String, Value>) {
+        self.values.extend(other.clone());
+    }
+
     /// Sets a key.
-    pub(super) fn set(&mut self, key: &str, value: Value) {
+    pub fn set(&mut self, key: &str, value: Value) {
         self.values.insert(key.to_owned(), value);
     }
 

@@ -1,6 +1,7 @@
-//! Llama and those who publish in its format: Mistral, SmolLM, Yi, and many more.
+//! Llama and those who publish in its format: Mistral, SmolLM, Yi, and many more; and Mixtral, which has experts.
 
-use super::{Family, FamilyKey, Heads, Tensor, Vocabulary};
+use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE};
+use super::{Computed, Family, Heads, Key, Stack, Tensor, Vocabulary};
 
 /// `LlamaModel` in the reference's `conversion/llama.py`.
 pub(super) static LLAMA: Family = Family {
@@ -10,10 +11,10 @@ pub(super) static LLAMA: Family = Family {
         "LLaMAForCausalLM",
         "LlamaModel",
         "MistralForCausalLM",
+        "MixtralForCausalLM",
         "IQuestCoderForCausalLM",
     ],
     unprefixed: &["LlamaModel"],
-    dropped_parts: &["text_model.", "language_model."],
     tensors: &[
         Tensor::TokenEmbd,
         Tensor::OutputNorm,
@@ -24,14 +25,32 @@ pub(super) static LLAMA: Family = Family {
         Tensor::AttnK,
         Tensor::AttnV,
         Tensor::AttnOut,
+        Tensor::FfnGateInp,
         Tensor::FfnNorm,
         Tensor::FfnGate,
         Tensor::FfnDown,
         Tensor::FfnUp,
+        Tensor::FfnGateExps,
+        Tensor::FfnDownExps,
+        Tensor::FfnUpExps,
     ],
-    rope_rows: &[("q_proj", Heads::Query), ("k_proj", Heads::Key)],
-    rope_factors: true,
-    keys: &[FamilyKey::VocabularySize, FamilyKey::RopeDimensions],
-    vocabulary: Vocabulary::Llama,
-    rerankers: false,
+    stacks: &[Stack {
+        before: "model.layers.{}.block_sparse_moe.experts.",
+        count: &["num_local_experts"],
+        members: &[("w1", Tensor::FfnGateExps), ("w2", Tensor::FfnDownExps), ("w3", Tensor::FfnUpExps)],
+    }],
+    ..LLAMA_LIKE
 };
+
+/// What classes derived from `LlamaModel` have of it.
+pub(super) const LLAMA_LIKE: Family = Family {
+    renamed: &[("text_model.", "")],
+    rope_rows: &[("q_proj", Heads::Query), ("k_proj", Heads::Key)],
+    computed: &[Computed::Llama3 { factor: 8.0 }],
+    keys: LLAMA_KEYS,
+    vocabulary: Vocabulary::Llama,
+    ..Family::PLAIN
+};
+
+/// `LlamaModel.set_gguf_parameters`.
+pub(super) const LLAMA_KEYS: &[Key] = &[Key::Common, VOCABULARY_SIZE, ROPE_DIMENSIONS];

@@ -2,85 +2,87 @@
 //!
 //! In: a checkpoint's `config.json` and the names of its tensors. Out: what the reference's converter makes of them:
 //! the hyper-parameters with their defaults ([`config_class`]), the family of the architecture ([`family`]), the place
-//! of each tensor ([`map_name`]). A family is a file with one row of data; a new one is a new file and a line in
-//! [`FAMILIES`]. What is no row of a table here is refused: this module guesses nothing.
+//! of each tensor ([`map_name`]). A [`Family`] is data, and states only in what it differs from a plain decoder; a new one
+//! is a new file and a line in [`FAMILIES`]. What is no row of a table here is refused: this module guesses nothing.
 
+mod cohere;
 pub mod config_class;
+mod config_defaults;
+mod ernie;
+mod exaone;
+mod family;
+mod gemma;
+mod glm4;
+mod granite;
 pub mod hparams;
+mod hunyuan;
+pub mod key;
+mod lfm2;
+mod lfm2_moe;
 mod llama;
+mod minicpm;
 mod model_types;
+mod nemotron;
+mod olmo;
+mod phi;
+mod plain;
 mod powf;
 mod qwen2;
 mod qwen3;
+mod qwen_moe;
+mod reference;
 mod rope;
+mod stablelm;
 mod tensor;
 
+pub use family::{Computed, Family, Heads, Skip, Split, Stack, Vocabulary};
 pub use hparams::{HparamError, Hparams};
+pub use key::{Key, Model, Store, When};
 pub use rope::Rope;
-pub use tensor::{Extent, Mapped, Tensor, is_computed, is_text, map_name};
-
-/// Heads of a tensor whose rows are reordered within each head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heads {
-    /// The query heads.
-    Query,
-    /// The key heads.
-    Key,
-}
-
-/// Metadata that a family has beyond what all have, in the order in which it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FamilyKey {
-    /// `{arch}.vocab_size`.
-    VocabularySize,
-    /// `{arch}.rope.dimension_count`: the width of a head.
-    RopeDimensions,
-    /// `{arch}.pooling_type`, where `modules.json` names a pooling module.
-    Pooling,
-}
-
-/// The tokenizer files that a family looks for, and the keys that go with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vocabulary {
-    /// `LlamaModel.set_vocab`: SentencePiece, then a Llama tokenizer in `tokenizer.json`, then byte-level BPE; and
-    /// `add_space_prefix` from `tokenizer_config.json`, CodeLlama's infill tokens, no BOS token for 49152 tokens.
-    Llama,
-    /// `Qwen2Model.set_vocab`: SentencePiece, then byte-level BPE.
-    Qwen2,
-}
-
-/// A family of models that are converted in the same way.
-#[derive(Debug)]
-pub struct Family {
-    /// `general.architecture`, and the prefix of the family's metadata.
-    pub name: &'static str,
-    /// The classes of checkpoints: `architectures` in `config.json`.
-    pub architectures: &'static [&'static str],
-    /// Those of them whose tensors lack the prefix `model.`, which is put before.
-    pub unprefixed: &'static [&'static str],
-    /// Parts of tensor names that are dropped.
-    pub dropped_parts: &'static [&'static str],
-    /// The tensors that a model of the family has.
-    pub tensors: &'static [Tensor],
-    /// Modules (last part of the name but `.weight` or `.bias`) whose rows are reordered within each head, from the
-    /// halves of a rotary embedding one after the other to the halves interleaved.
-    pub rope_rows: &'static [(&'static str, Heads)],
-    /// Whether Llama 3's frequency factors are written as a tensor.
-    pub rope_factors: bool,
-    /// Metadata after the common keys.
-    pub keys: &'static [FamilyKey],
-    /// How the vocabulary is found.
-    pub vocabulary: Vocabulary,
-    /// Whether rerankers, which the reference gives a classification head, come under the same architectures.
-    pub rerankers: bool,
-}
+pub use tensor::{Extent, Mapped, Tensor, is_computed, is_text, layer_in, map_name, number, stem};
 
 /// Every family.
-pub const FAMILIES: &[&Family] = &[&llama::LLAMA, &qwen2::QWEN2, &qwen3::QWEN3];
+pub const FAMILIES: &[&Family] = &[
+    &llama::LLAMA,
+    &qwen2::QWEN2,
+    &qwen3::QWEN3,
+    &qwen_moe::QWEN2_MOE,
+    &qwen_moe::QWEN3_MOE,
+    &gemma::GEMMA,
+    &gemma::GEMMA2,
+    &gemma::GEMMA3,
+    &phi::PHI3,
+    &phi::PHI_MOE,
+    &plain::SMOLLM3,
+    &plain::ARCEE,
+    &plain::STARCODER2,
+    &plain::SEED_OSS,
+    &granite::GRANITE,
+    &granite::GRANITE_MOE,
+    &olmo::OLMO,
+    &olmo::OLMO2,
+    &qwen_moe::OLMOE,
+    &cohere::COMMAND_R,
+    &cohere::COHERE2,
+    &stablelm::STABLELM,
+    &glm4::GLM4,
+    &ernie::ERNIE,
+    &exaone::EXAONE4,
+    &hunyuan::HUNYUAN,
+    &lfm2::LFM2,
+    &lfm2_moe::LFM2_MOE,
+    &minicpm::MINICPM,
+    &nemotron::NEMOTRON,
+];
 
 /// The family of a checkpoint's architecture (`LlamaForCausalLM`).
 pub fn family(architecture: &str) -> Option<&'static Family> {
     FAMILIES.iter().copied().find(|f| f.architectures.contains(&architecture))
+}
+
+/// Architectures that the reference converts and this program does not, each with the module of its converter.
+pub fn fallback() -> impl Iterator<Item = (&'static str, &'static str)> {
+    reference::ARCHITECTURES.iter().copied().filter(|(name, _)| family(name).is_none())
 }
 
 /// Names of the number of layers in configurations.
@@ -105,12 +107,19 @@ pub struct Dimensions {
     pub key_heads: Option<u64>,
     /// Width of a head.
     pub head: Option<u64>,
+    /// Experts in a layer.
+    pub experts: Option<u64>,
+    /// Width of an expert's feed-forward layer.
+    pub expert_feed_forward: Option<u64>,
+    /// Width of the shared experts' feed-forward layer.
+    pub shared_feed_forward: Option<u64>,
 }
 
 impl Dimensions {
     /// The dimensions that a configuration states.
     pub fn of(h: &Hparams) -> Self {
         let number = |keys: &[&str]| h.find(keys).and_then(|(_, v)| v.as_u64());
+        let stated = |key: &str| h.get(key).and_then(serde_json::Value::as_u64);
         let embedding = number(&["hidden_size"]);
         let heads = number(QUERY_HEADS);
         let head = h.get("head_dim").map_or_else(
@@ -124,6 +133,9 @@ impl Dimensions {
             heads,
             key_heads: if KEY_HEADS.iter().any(|k| h.has(k)) { number(KEY_HEADS).or(heads) } else { None },
             head,
+            experts: number(&["num_local_experts", "num_experts"]),
+            expert_feed_forward: stated("moe_intermediate_size").or_else(|| stated("intermediate_size")),
+            shared_feed_forward: number(&["shared_expert_intermediate_size", "shared_intermediate_size"]),
         }
     }
 }
@@ -143,6 +155,13 @@ mod tests {
             for architecture in family.unprefixed {
                 assert!(family.architectures.contains(architecture), "{architecture}");
             }
+        }
+    }
+
+    #[test]
+    fn the_reference_knows_every_architecture() {
+        for architecture in FAMILIES.iter().flat_map(|f| f.architectures) {
+            assert!(reference::ARCHITECTURES.iter().any(|(name, _)| name == architecture), "{architecture}");
         }
     }
 

@@ -1,13 +1,12 @@
 //! Qwen 2 and 2.5: Llama's layers with biases on query, key and value.
 
-use super::{Family, FamilyKey, Tensor, Vocabulary};
+use super::{Family, Key, Tensor, Vocabulary};
 
 /// `Qwen2Model` in the reference's `conversion/qwen.py`.
 pub(super) static QWEN2: Family = Family {
     name: "qwen2",
     architectures: &["Qwen2ForCausalLM", "Qwen2Model", "KORMoForCausalLM"],
     unprefixed: &["Qwen2Model"],
-    dropped_parts: &["language_model."],
     tensors: &[
         Tensor::TokenEmbd,
         Tensor::OutputNorm,
@@ -22,9 +21,7 @@ pub(super) static QWEN2: Family = Family {
         Tensor::FfnDown,
         Tensor::FfnUp,
     ],
-    rope_rows: &[],
-    rope_factors: false,
-    keys: &[FamilyKey::Pooling],
+    keys: &[Key::Common, Key::Pooling],
     vocabulary: Vocabulary::Qwen2,
-    rerankers: false,
+    ..Family::PLAIN
 };

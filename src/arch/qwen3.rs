@@ -1,13 +1,11 @@
 //! Qwen 3, dense: norms on query and key instead of biases.
 
-use super::{Family, FamilyKey, Tensor, Vocabulary};
+use super::{Family, Key, Tensor, Vocabulary};
 
 /// `Qwen3Model` in the reference's `conversion/qwen.py`.
 pub(super) static QWEN3: Family = Family {
     name: "qwen3",
     architectures: &["Qwen3ForCausalLM", "Qwen3Model"],
-    unprefixed: &[],
-    dropped_parts: &["language_model."],
     tensors: &[
         Tensor::TokenEmbd,
         Tensor::OutputNorm,
@@ -24,9 +22,8 @@ pub(super) static QWEN3: Family = Family {
         Tensor::FfnDown,
         Tensor::FfnUp,
     ],
-    rope_rows: &[],
-    rope_factors: false,
-    keys: &[FamilyKey::Pooling],
+    keys: &[Key::Common, Key::Pooling],
     vocabulary: Vocabulary::Qwen2,
     rerankers: true,
+    ..Family::PLAIN
 };

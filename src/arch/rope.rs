@@ -71,6 +71,15 @@ impl Rope {
         self.all.get(key).filter(|v| !v.is_null())
     }
 
+    /// The part of a head that turns, or `default` where that is not stated.
+    ///
+    /// # Errors
+    /// Where it is no number.
+    pub fn turning_part(&self, default: f64) -> Result<f64, HparamError> {
+        self.whole("partial_rotary_factor")
+            .map_or(Ok(default), |value| hparams::double("partial_rotary_factor", value))
+    }
+
     /// The value of the first of `keys` that is there: one that is null hides those after it.
     pub fn find(&self, keys: &[&str]) -> Option<&Value> {
         let full = self.full();
@@ -82,13 +91,14 @@ impl Rope {
         self.get("rope_type").and_then(Value::as_str)
     }
 
-    /// The frequency factors of Llama 3 for heads of `width`, or `None` for another kind of rope.
+    /// The frequency factors of Llama 3 for heads of `width`, or `None` for another kind of rope. `default_factor` is what
+    /// stands for a `factor` that is not stated.
     ///
     /// The reference computes them with torch, in single precision, a step at a time; so does this.
     ///
     /// # Errors
     /// Where a parameter is no number.
-    pub fn llama3_factors(&self, width: u32) -> Result<Option<Vec<f32>>, HparamError> {
+    pub fn llama3_factors(&self, width: u32, default_factor: f64) -> Result<Option<Vec<f32>>, HparamError> {
         if !self.kind().is_some_and(|k| k.eq_ignore_ascii_case("llama3")) {
             return Ok(None);
         }
@@ -97,7 +107,7 @@ impl Rope {
             None => Ok(default),
         };
         let base = number("rope_theta", 10000.0)?;
-        let factor = number("factor", 8.0)?;
+        let factor = number("factor", default_factor)?;
         let low = number("low_freq_factor", 1.0)?;
         let high = number("high_freq_factor", 4.0)?;
         let context = number(ORIGINAL_CONTEXT, 8192.0)?;
@@ -155,7 +165,7 @@ mod tests {
                 r#"{{"rope_theta": 500000.0, "rope_scaling": {{"rope_type": "llama3", "factor": {factor:.1},
                     "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}}}"#
             );
-            let factors = rope(&config).llama3_factors(width).unwrap().unwrap();
+            let factors = rope(&config).llama3_factors(width, 8.0).unwrap().unwrap();
             assert_eq!(factors.len() as u32, width / 2);
             for (i, found) in factors.iter().enumerate() {
                 let expected = match i.checked_sub(first) {
@@ -175,7 +185,7 @@ mod tests {
         let kinds =
             ["{}", r#"{"rope_scaling": null}"#, r#"{"rope_scaling": {"rope_type": "linear", "factor": 2}}"#];
         for config in kinds {
-            assert_eq!(rope(config).llama3_factors(64), Ok(None), "{config}");
+            assert_eq!(rope(config).llama3_factors(64, 8.0), Ok(None), "{config}");
         }
     }
 

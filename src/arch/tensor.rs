@@ -4,7 +4,7 @@
 //! `constants.py` and `mappings_cfg`/`block_mappings_cfg` in `tensor_mapping.py` of gguf-py; of the latter, those under
 //! which the families here publish. `{}` is the layer's number.
 
-use super::Dimensions;
+use super::{Dimensions, Family};
 
 /// An extent of a tensor, in terms of the model's dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,26 @@ pub enum Extent {
     Key,
     /// Width of a head.
     Head,
+    /// Query heads.
+    Heads,
+    /// Key heads.
+    KeyHeads,
+    /// Query, key and value heads times the width of a head.
+    QueryKeyValue,
+    /// Twice the width of the feed-forward layer.
+    TwoFeedForward,
+    /// Experts.
+    Experts,
+    /// Width of an expert's feed-forward layer.
+    ExpertFeedForward,
+    /// Width of the shared experts' feed-forward layer.
+    SharedFeedForward,
+    /// Three times the width of the residual stream.
+    ThreeEmbedding,
+    /// One.
+    One,
+    /// Whatever the checkpoint has.
+    Any,
 }
 
 impl Extent {
@@ -34,6 +54,16 @@ impl Extent {
             Extent::Query => by_head(d.heads),
             Extent::Key => by_head(d.key_heads),
             Extent::Head => d.head,
+            Extent::Heads => d.heads,
+            Extent::KeyHeads => d.key_heads,
+            Extent::QueryKeyValue => by_head(d.heads.zip(d.key_heads).map(|(q, k)| q + 2 * k)),
+            Extent::TwoFeedForward => d.feed_forward.map(|n| 2 * n),
+            Extent::Experts => d.experts,
+            Extent::ExpertFeedForward => d.expert_feed_forward,
+            Extent::SharedFeedForward => d.shared_feed_forward,
+            Extent::ThreeEmbedding => d.embedding.map(|n| 3 * n),
+            Extent::One => Some(1),
+            Extent::Any => None,
         }
     }
 }
@@ -68,33 +98,109 @@ macro_rules! tensors {
 tensors! {
     TokenEmbd = "token_embd", [Vocabulary, Embedding],
         ["model.embed_tokens", "embed_tokens"];
+    TokenEmbdNorm = "token_embd_norm", [Embedding],
+        ["model.embedding_norm"];
     OutputNorm = "output_norm", [Embedding],
         ["model.norm", "norm"];
     Output = "output", [Vocabulary, Embedding],
         ["lm_head", "model.lm_head"];
     RopeFreqs = "rope_freqs", [], [];
+    RopeFactorsLong = "rope_factors_long", [], [];
+    RopeFactorsShort = "rope_factors_short", [], [];
     AttnNorm = "blk.{}.attn_norm", [Embedding],
-        ["model.layers.{}.input_layernorm", "layers.{}.input_layernorm"];
+        ["model.layers.{}.input_layernorm", "layers.{}.input_layernorm", "model.layers.{}.operator_norm"];
+    AttnQkv = "blk.{}.attn_qkv", [QueryKeyValue, Embedding],
+        ["model.layers.{}.self_attn.qkv_proj"];
     AttnQ = "blk.{}.attn_q", [Query, Embedding],
         ["model.layers.{}.self_attn.q_proj", "layers.{}.self_attn.q_proj"];
     AttnQNorm = "blk.{}.attn_q_norm", [Head],
-        ["model.layers.{}.self_attn.q_norm", "layers.{}.self_attn.q_norm"];
+        [
+            "model.layers.{}.self_attn.q_norm", "layers.{}.self_attn.q_norm",
+            "model.layers.{}.self_attn.q_layernorm", "model.layers.{}.self_attn.query_layernorm"
+        ];
     AttnK = "blk.{}.attn_k", [Key, Embedding],
         ["model.layers.{}.self_attn.k_proj", "layers.{}.self_attn.k_proj"];
     AttnKNorm = "blk.{}.attn_k_norm", [Head],
-        ["model.layers.{}.self_attn.k_norm", "layers.{}.self_attn.k_norm"];
+        [
+            "model.layers.{}.self_attn.k_norm", "layers.{}.self_attn.k_norm",
+            "model.layers.{}.self_attn.k_layernorm", "model.layers.{}.self_attn.key_layernorm"
+        ];
     AttnV = "blk.{}.attn_v", [Key, Embedding],
         ["model.layers.{}.self_attn.v_proj", "layers.{}.self_attn.v_proj"];
     AttnOut = "blk.{}.attn_output", [Embedding, Query],
-        ["model.layers.{}.self_attn.o_proj", "layers.{}.self_attn.o_proj"];
-    FfnNorm = "blk.{}.ffn_norm", [Embedding],
+        [
+            "model.layers.{}.self_attn.o_proj", "layers.{}.self_attn.o_proj", "model.layers.{}.self_attn.out_proj"
+        ];
+    AttnSinks = "blk.{}.attn_sinks", [Heads],
+        ["model.layers.{}.self_attn.sinks"];
+    AttnPostNorm = "blk.{}.post_attention_norm", [Embedding],
         ["model.layers.{}.post_attention_layernorm", "layers.{}.post_attention_layernorm"];
+    SelfAttnPostNorm = "blk.{}.post_attention_norm", [Embedding],
+        ["model.layers.{}.post_self_attn_layernorm"];
+    FfnNorm = "blk.{}.ffn_norm", [Embedding],
+        [
+            "model.layers.{}.post_attention_layernorm", "layers.{}.post_attention_layernorm", "model.layers.{}.ffn_norm"
+        ];
+    FfnPreNorm = "blk.{}.ffn_norm", [Embedding],
+        ["model.layers.{}.pre_feedforward_layernorm", "layers.{}.pre_feedforward_layernorm"];
+    FfnPostNorm = "blk.{}.post_ffw_norm", [Embedding],
+        [
+            "model.layers.{}.post_feedforward_layernorm", "layers.{}.post_feedforward_layernorm",
+            "model.layers.{}.post_mlp_layernorm"
+        ];
+    FfnGateInp = "blk.{}.ffn_gate_inp", [Experts, Embedding],
+        [
+            "model.layers.{}.block_sparse_moe.gate", "model.layers.{}.mlp.gate",
+            "model.layers.{}.block_sparse_moe.router.layer", "model.layers.{}.mlp.router",
+            "model.layers.{}.feed_forward.gate"
+        ];
+    FfnGateInpShexp = "blk.{}.ffn_gate_inp_shexp", [One, Embedding],
+        ["model.layers.{}.mlp.shared_expert_gate"];
     FfnGate = "blk.{}.ffn_gate", [FeedForward, Embedding],
-        ["model.layers.{}.mlp.gate_proj", "layers.{}.mlp.gate_proj"];
+        ["model.layers.{}.mlp.gate_proj", "layers.{}.mlp.gate_proj", "model.layers.{}.feed_forward.w1"];
     FfnDown = "blk.{}.ffn_down", [Embedding, FeedForward],
-        ["model.layers.{}.mlp.down_proj", "layers.{}.mlp.down_proj"];
+        [
+            "model.layers.{}.mlp.down_proj", "layers.{}.mlp.down_proj",
+            "model.layers.{}.mlp.c_proj", "model.layers.{}.feed_forward.w2"
+        ];
     FfnUp = "blk.{}.ffn_up", [FeedForward, Embedding],
-        ["model.layers.{}.mlp.up_proj", "layers.{}.mlp.up_proj"];
+        [
+            "model.layers.{}.mlp.up_proj", "layers.{}.mlp.up_proj",
+            "model.layers.{}.mlp.c_fc", "model.layers.{}.mlp.gate_up_proj",
+            "model.layers.{}.feed_forward.w3"
+        ];
+    FfnGateExps = "blk.{}.ffn_gate_exps", [Experts, ExpertFeedForward, Embedding],
+        ["model.layers.{}.mlp.experts.gate_proj"];
+    FfnDownExps = "blk.{}.ffn_down_exps", [Experts, Embedding, ExpertFeedForward],
+        ["model.layers.{}.mlp.experts.down_proj", "model.layers.{}.block_sparse_moe.output_linear"];
+    FfnUpExps = "blk.{}.ffn_up_exps", [Experts, ExpertFeedForward, Embedding],
+        ["model.layers.{}.mlp.experts.up_proj"];
+    FfnExpProbsB = "blk.{}.exp_probs_b", [Experts],
+        ["model.layers.{}.feed_forward.expert_bias"];
+    FfnGateShexp = "blk.{}.ffn_gate_shexp", [SharedFeedForward, Embedding],
+        ["model.layers.{}.mlp.shared_expert.gate_proj"];
+    FfnDownShexp = "blk.{}.ffn_down_shexp", [Embedding, SharedFeedForward],
+        ["model.layers.{}.mlp.shared_expert.down_proj", "model.layers.{}.shared_mlp.output_linear"];
+    FfnUpShexp = "blk.{}.ffn_up_shexp", [SharedFeedForward, Embedding],
+        ["model.layers.{}.mlp.shared_expert.up_proj"];
+    ShortconvConv = "blk.{}.shortconv.conv", [Embedding, One, Any],
+        ["model.layers.{}.conv.conv"];
+    ShortconvInProj = "blk.{}.shortconv.in_proj", [ThreeEmbedding, Embedding],
+        ["model.layers.{}.conv.in_proj"];
+    ShortconvOutProj = "blk.{}.shortconv.out_proj", [Embedding, Embedding],
+        ["model.layers.{}.conv.out_proj"];
+}
+
+impl Tensor {
+    /// Whether the matrix stays F32 whatever type is asked for (the list in `ModelBase.prepare_tensors`).
+    pub const fn stays_f32(self) -> bool {
+        matches!(self, Tensor::FfnGateInp | Tensor::FfnGateInpShexp | Tensor::ShortconvConv)
+    }
+
+    /// Whether an extent of one in the middle of the checkpoint's shape is left out.
+    pub const fn is_squeezed(self) -> bool {
+        matches!(self, Tensor::ShortconvConv)
+    }
 }
 
 /// What a checkpoint's tensor is in the GGUF file.
@@ -116,32 +222,42 @@ impl Mapped {
         self.tensor.name().replace("{}", &layer) + suffix
     }
 
-    /// Extents in the checkpoint's order.
-    pub fn extents(&self) -> &'static [Extent] {
-        let all = self.tensor.extents();
+    /// Extents in the checkpoint's order, of those that the family has for the weight.
+    pub fn extents(&self, family: &Family) -> &'static [Extent] {
+        let all = family.extents(self.tensor);
         if self.bias { &all[..all.len().min(1)] } else { all }
     }
 }
 
 /// What the checkpoint's tensor `name` is in a model of `layers` layers that has `tensors`.
 pub fn map_name(name: &str, tensors: &[Tensor], layers: u32) -> Option<Mapped> {
-    let (stem, bias) = match name.strip_suffix(".bias") {
-        Some(stem) => (stem, true),
-        None => (name.strip_suffix(".weight")?, false),
-    };
+    let (stem, bias) = stem(name)?;
     tensors.iter().find_map(|&tensor| {
-        tensor.aliases().iter().find_map(|alias| {
-            let layer = match alias.split_once("{}") {
-                None => (*alias == stem).then_some(None),
-                Some((before, after)) => {
-                    let digits = stem.strip_prefix(before)?.strip_suffix(after)?;
-                    let layer: u32 = digits.parse().ok()?;
-                    (layer < layers && layer.to_string() == digits).then_some(Some(layer))
-                }
-            }?;
-            Some(Mapped { tensor, layer, bias })
-        })
+        let layer = tensor.aliases().iter().find_map(|alias| layer_in(stem, alias, layers))?;
+        Some(Mapped { tensor, layer, bias })
     })
+}
+
+/// The name of a tensor without `.weight` or `.bias`, and whether it was the latter.
+pub fn stem(name: &str) -> Option<(&str, bool)> {
+    match name.strip_suffix(".bias") {
+        Some(stem) => Some((stem, true)),
+        None => Some((name.strip_suffix(".weight")?, false)),
+    }
+}
+
+/// The layer, if any, of `stem` if that is `alias`; `{}` in the latter is one of `layers` layers.
+pub fn layer_in(stem: &str, alias: &str, layers: u32) -> Option<Option<u32>> {
+    let Some((before, after)) = alias.split_once("{}") else { return (alias == stem).then_some(None) };
+    let digits = stem.strip_prefix(before)?.strip_suffix(after)?;
+    let layer = number(digits)?;
+    (layer < layers).then_some(Some(layer))
+}
+
+/// The number that the digits write, if they write it as everybody does.
+pub fn number(digits: &str) -> Option<u32> {
+    let number: u32 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(number)
 }
 
 /// Prefixes of tensors that belong to other parts of a multimodal model than its text model.
@@ -218,7 +334,7 @@ mod tests {
     #[test]
     fn biases_have_the_rows_extent() {
         let m = map_name("model.layers.0.self_attn.k_proj.bias", &[Tensor::AttnK], 1).unwrap();
-        assert_eq!(m.extents(), [Extent::Key]);
+        assert_eq!(m.extents(&Family::PLAIN), [Extent::Key]);
     }
 
     #[test]

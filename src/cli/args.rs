@@ -64,6 +64,8 @@ pub(super) enum Command {
     Validate(ConfigArgs),
     /// Say what is missing on this machine: tokens and their rights, folders, disk
     Doctor(ConfigArgs),
+    /// Which architectures are converted natively, and which by llama.cpp's own converter
+    Families,
     /// Print the JSON Schema of models.yaml
     Schema,
     /// Write a starter models.yaml, and a workflow for GitHub Actions

@@ -8,6 +8,7 @@ mod context;
 mod convert;
 mod doctor;
 mod failure;
+mod families;
 mod hints;
 mod imatrix;
 mod inspect;
@@ -36,6 +37,7 @@ use self::failure::{Failure, Kind};
 use crate::base::redact::Redactor;
 
 pub use self::failure::exit_codes;
+pub use self::families::page as families;
 pub use self::vocabulary::vocabulary;
 
 /// Runs the program.
@@ -101,6 +103,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Toolchain(args) => toolchain::run(&args.command, context),
         Command::Validate(args) => config::validate(args, context),
         Command::Doctor(args) => doctor::run(args, context),
+        Command::Families => families::run(context),
         Command::Schema => config::schema(),
         Command::Init(args) => config::init(args, context),
     }

@@ -17,7 +17,7 @@ pub enum OutType {
 /// A whole GGUF file but for the weights, and how to make those.
 #[derive(Clone, Debug)]
 pub struct Blueprint {
-    /// `general.architecture`: `llama`, `qwen2`, `qwen3`.
+    /// `general.architecture`: `llama`, `qwen2moe`, `gemma3`.
     pub architecture: String,
     /// The type that most tensors have; never [`OutType::Auto`].
     pub out_type: OutType,
@@ -62,6 +62,8 @@ pub enum Recipe {
         parts: Vec<Part>,
         /// Which row of a part becomes which row of the output.
         order: RowOrder,
+        /// What is added to each value, in the precision that the source has (BF16 counts as F32).
+        plus: f32,
     },
     /// Values that the conversion computed (`rope_freqs.weight`).
     Values(Vec<f32>),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::ConvertError as E;
+use super::{ConvertError as E, tokenizer};
 use crate::arch::config_class::{self, Read};
 use crate::arch::{Family, Hparams, family};
 use crate::checkpoint::Checkpoint;
@@ -16,15 +16,17 @@ pub(super) struct Config {
     pub(super) raw: Value,
     /// The hyper-parameters, defaults filled in.
     pub(super) hparams: Hparams,
-    /// `architectures[0]`.
+    /// The class of the checkpoint's text model.
     pub(super) architecture: String,
     /// The family that this architecture belongs to.
     pub(super) family: &'static Family,
+    /// Rows of the embeddings that have a token, where the others are cut off.
+    pub(super) vocabulary_rows: Option<u64>,
 }
 
-/// Keys under which multimodal models keep the configuration of their text model.
-const NESTED: &[&str] =
-    &["text_config", "llm_config", "lm_config", "thinker_config", "language_config", "lfm"];
+/// Keys under which multimodal models keep the configuration of their text model, but for the usual `text_config`.
+const NESTED: &[&str] = &["llm_config", "lm_config", "thinker_config", "language_config", "lfm"];
+const TEXT_CONFIG: &str = "text_config";
 
 /// Reads the configuration; refuses what is not supported.
 pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<Config, E> {
@@ -34,9 +36,9 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
     let values: Map<String, Value> = json(CONFIG, &bytes)?;
     let raw = Value::Object(values.clone());
     let file = Hparams::new(values);
-    let architecture = file.architecture().ok_or(E::NoArchitecture)?.to_owned();
+    let architecture = architecture(&file).ok_or(E::NoArchitecture)?;
     let family = family(&architecture).ok_or_else(|| E::Architecture(architecture.clone()))?;
-    let hparams = match config_class::read(&file) {
+    let mut hparams = match config_class::read(&file) {
         Read::Class(hparams) => hparams,
         Read::Plain(hparams) => hparams,
         Read::Refused(hparams, why) => {
@@ -50,11 +52,27 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
     if let Some((key, value)) = NESTED.iter().find_map(|k| hparams.get(k).map(|v| (k, v))) {
         return Err(crate::arch::HparamError::unsupported(key, value).into());
     }
+    if let Some(text) = hparams.get(TEXT_CONFIG).cloned() {
+        let text = text
+            .as_object()
+            .ok_or_else(|| crate::arch::HparamError::wrong(TEXT_CONFIG, &text, "an object"))?;
+        hparams.merge(text);
+    }
     refuse_quantized(checkpoint, &hparams)?;
     if family.rerankers && is_reranker(checkpoint, &hparams)? {
         return Err(E::Reranker);
     }
-    Ok(Config { raw, hparams, architecture, family })
+    let vocabulary_rows =
+        if family.cut_embeddings { Some(tokenizer::rows(checkpoint, hparams.values())?) } else { None };
+    Ok(Config { raw, hparams, architecture, family, vocabulary_rows })
+}
+
+/// The class of the text model (`get_model_architecture`).
+fn architecture(file: &Hparams) -> Option<String> {
+    let first = |list: Option<&Value>| Some(list?.as_array()?.first()?.as_str()?.to_owned());
+    let text =
+        file.get(TEXT_CONFIG).and_then(|text| first(text.get("architectures").filter(|a| !a.is_null())));
+    text.or_else(|| file.architecture().map(str::to_owned))
 }
 
 /// A file's JSON.

@@ -43,6 +43,12 @@ pub enum ConvertError {
     Layers { layers: u32, missing: u32 },
     #[error("tensor `{name}` belongs to an expert, which is not supported yet for `{architecture}`")]
     Expert { name: String, architecture: String },
+    #[error("tensor `{name}` is numbered beyond the {count} that `config.json` states")]
+    Number { name: String, count: u32 },
+    #[error("layer {layer} has {found} of the {wanted} tensors of its experts")]
+    Experts { layer: u32, found: usize, wanted: usize },
+    #[error("tensors `{name}` and `{other}` become one, but have elements of different types")]
+    MixedTypes { name: String, other: String },
     #[error("tensors `{first}` and `{second}` would both become `{name}`")]
     Collision { name: String, first: String, second: String },
     #[error("tensor `{name}` has elements of type {dtype:?}, which is not supported yet")]

@@ -50,7 +50,7 @@ impl Blueprint {
                     name: t.name.clone(),
                     shape: t.shape.clone(),
                     ty: t.ty,
-                    source: Recipe::Rows { parts: vec![part], order: RowOrder::Natural },
+                    source: Recipe::Rows { parts: vec![part], order: RowOrder::Natural, plus: 0.0 },
                 });
             }
         }

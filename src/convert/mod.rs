@@ -6,11 +6,13 @@
 //! configuration states, and weights that are quantized already.
 
 mod blueprint;
+mod computed;
 mod config;
 mod error;
 mod from_gguf;
 pub mod general;
 mod parameters;
+mod stacks;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -59,10 +61,14 @@ pub fn blueprint(
     let config = config::read(checkpoint, observer)?;
     let rope = Rope::new(&config.hparams)?;
     let out_type = tensors::resolve(options.out_type, checkpoint, config.family);
-    let tensors = tensors::recipes(checkpoint, &config, &rope, out_type, observer)?;
+    let computed::Made { metadata: computed, recipes: tensors } =
+        tensors::recipes(checkpoint, &config, &rope, out_type, observer)?;
 
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", config.family.name);
+    for (key, value) in computed {
+        metadata.set(key, value);
+    }
     metadata.set("general.type", "model");
     write_general(checkpoint, &config, options, &tensors, observer, &mut metadata)?;
     parameters::write(checkpoint, &config, &rope, out_type, &mut metadata)?;

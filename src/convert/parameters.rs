@@ -8,21 +8,13 @@ use serde_json::Value as Json;
 use super::config::{Config, json};
 use super::{ConvertError as E, OutType};
 use crate::arch::hparams::{count, single};
-use crate::arch::{FamilyKey, HparamError, Hparams, LAYERS, Rope};
+use crate::arch::key::integers;
+use crate::arch::{HparamError, Hparams, Key, Model, Rope, Store, When};
 use crate::checkpoint::Checkpoint;
-use crate::gguf::{Array, Metadata, Value};
+use crate::gguf::{Metadata, Value};
 
 /// Version of the quantized types (`GGML_QUANT_VERSION`).
 const QUANTIZATION_VERSION: u32 = 2;
-
-/// How the value of a key is stored.
-#[derive(Clone, Copy)]
-enum Store {
-    Count,
-    /// A count, or a list of one a layer.
-    Counts,
-    Single,
-}
 
 use Store::{Count, Counts, Single};
 
@@ -89,29 +81,11 @@ impl Keys<'_> {
         self.out.set(format!("{}.{key}", self.arch), value);
     }
 
-    fn table(&mut self, h: &Hparams, table: &[(&str, &[&str], Store)]) -> Result<(), HparamError> {
+    fn table(&mut self, model: &Model<'_>, table: &[(&str, &[&str], Store)]) -> Result<(), HparamError> {
         for (key, names, store) in table {
-            let Some((name, value)) = h.find(names) else { continue };
-            match store {
-                Count => self.set(key, count(name, value)?),
-                Single => self.set(key, single(name, value)?),
-                Counts => match value {
-                    Json::Array(items) => self.list(key, name, items)?,
-                    _ => self.set(key, count(name, value)?),
-                },
+            if let Some(value) = model.value(*store, When::Given, names)? {
+                self.set(key, value);
             }
-        }
-        Ok(())
-    }
-
-    /// Python's integers become `INT32` in an array; an empty list is left out.
-    fn list(&mut self, key: &str, name: &str, items: &[Json]) -> Result<(), HparamError> {
-        let integer = |v: &Json| v.as_i64().and_then(|n| i32::try_from(n).ok());
-        let values: Option<Vec<i32>> = items.iter().map(integer).collect();
-        let values =
-            values.ok_or_else(|| HparamError::wrong(name, &Json::Array(items.to_vec()), "integers"))?;
-        if !values.is_empty() {
-            self.set(key, Value::Array(Array::I32(values)));
         }
         Ok(())
     }
@@ -125,15 +99,41 @@ pub(super) fn write(
     out_type: OutType,
     out: &mut Metadata,
 ) -> Result<(), E> {
-    let h = &config.hparams;
+    let mut hparams = config.hparams.clone();
+    (config.family.adjust)(&mut hparams)?;
+    let model = Model { hparams: &hparams, rope };
     let mut keys = Keys { arch: config.family.name, out };
-    keys.set("block_count", h.required_count(LAYERS)?);
-    keys.table(h, DIMENSIONS)?;
+    for key in config.family.keys {
+        match key {
+            Key::Common => write_common(&model, out_type, &mut keys)?,
+            Key::FileType => keys.out.set("general.file_type", file_type(out_type)),
+            Key::Pooling => write_pooling(checkpoint, &hparams, &mut keys)?,
+            Key::Of(key, store, when, names) => {
+                if let Some(value) = model.value(*store, *when, names)? {
+                    keys.set(key, value);
+                }
+            }
+            Key::Is(key, value) => {
+                if let Some(value) = value(&model)? {
+                    keys.set(key, value);
+                }
+            }
+        }
+    }
+    keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
+    Ok(())
+}
+
+/// `TextModel.set_gguf_parameters`.
+fn write_common(model: &Model<'_>, out_type: OutType, keys: &mut Keys<'_>) -> Result<(), HparamError> {
+    let h = model.hparams;
+    keys.set("block_count", model.layers()?);
+    keys.table(model, DIMENSIONS)?;
     if h.get("is_causal") == Some(&Json::Bool(false)) {
         keys.set("attention.causal", false);
     }
-    write_rope(&mut keys, rope)?;
-    keys.table(h, NORMS_AND_EXPERTS)?;
+    write_rope(keys, model.rope)?;
+    keys.table(model, NORMS_AND_EXPERTS)?;
     if let Some((name, value)) = h.find(GATING) {
         let id = GATING_FUNCTIONS.iter().find(|(f, _)| value == f).map(|(_, id)| *id);
         keys.set("expert_gating_func", id.ok_or_else(|| HparamError::unsupported(name, value))?);
@@ -143,14 +143,6 @@ pub(super) fn write(
         keys.set("attention.value_length", width);
     }
     keys.out.set("general.file_type", file_type(out_type));
-    for key in config.family.keys {
-        match key {
-            FamilyKey::VocabularySize => keys.set("vocab_size", h.required_count(&["vocab_size"])?),
-            FamilyKey::RopeDimensions => keys.set("rope.dimension_count", head_width(h)?),
-            FamilyKey::Pooling => write_pooling(checkpoint, h, &mut keys)?,
-        }
-    }
-    keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
     Ok(())
 }
 
@@ -162,17 +154,6 @@ fn file_type(out_type: OutType) -> u32 {
         OutType::Q8_0 => 7,
         OutType::BF16 => 32,
     }
-}
-
-/// Width of a head: stated, or the embedding's divided among the heads.
-pub(super) fn head_width(h: &Hparams) -> Result<u32, HparamError> {
-    if let Some(width) = h.count(&["head_dim"])? {
-        return Ok(width);
-    }
-    let (width, heads) = (h.required_count(&["hidden_size"])?, h.required_count(&["num_attention_heads"])?);
-    width
-        .checked_div(heads)
-        .ok_or_else(|| HparamError::wrong("num_attention_heads", &0.into(), "a positive number"))
 }
 
 fn write_rope(keys: &mut Keys<'_>, rope: &Rope) -> Result<(), HparamError> {
@@ -213,7 +194,10 @@ fn write_rope(keys: &mut Keys<'_>, rope: &Rope) -> Result<(), HparamError> {
             value.as_array().ok_or_else(|| HparamError::wrong("mrope_section", value, "a list"))?;
         let mut sections = sections.clone();
         sections.resize(SECTIONS.max(sections.len()), 0.into());
-        keys.list("rope.dimension_sections", "mrope_section", &sections[..SECTIONS])?;
+        sections.truncate(SECTIONS);
+        if let Some(sections) = integers("mrope_section", &sections.into())? {
+            keys.set("rope.dimension_sections", sections);
+        }
     }
     if let Some(theta) = rope.get("rope_theta") {
         keys.set("rope.freq_base", single("rope_theta", theta)?);

@@ -1,9 +1,13 @@
 //! The recipe of each output tensor: its place, its shape, its type, the rows it is made of.
+//!
+//! Most tensors of a checkpoint become one under another name. Some become several (fused matrices), and some become
+//! one with others (experts); [`places`] says which, of the family's data. No weight is read.
 
 use std::collections::{HashMap, HashSet};
 
+use super::computed::{self, Made};
 use super::config::Config;
-use super::parameters::head_width;
+use super::stacks::Stacks;
 use super::{ConvertError as E, OutType, Part, Recipe, RowOrder, TensorRecipe};
 use crate::arch::{
     self, Dimensions, Extent, Family, Heads, HparamError, Hparams, KEY_HEADS, LAYERS, Mapped, QUERY_HEADS,
@@ -38,29 +42,19 @@ pub(super) fn resolve(out_type: OutType, checkpoint: &Checkpoint, family: &Famil
         .unwrap_or(OutType::F16)
 }
 
-/// The recipes of all output tensors, in the converter's order.
+/// The recipes of all output tensors, in the converter's order, and the metadata that goes with computed tensors.
 pub(super) fn recipes(
     checkpoint: &Checkpoint,
     config: &Config,
     rope: &Rope,
     out_type: OutType,
     observer: &dyn Observer,
-) -> Result<Vec<TensorRecipe>, E> {
+) -> Result<Made, E> {
     let (h, family) = (&config.hparams, config.family);
     let layers = h.required_count(LAYERS)?;
-    let dimensions = Dimensions::of(h);
-    let mut recipes = Vec::new();
-    if family.rope_factors
-        && rope.kind().is_some()
-        && let Some(factors) = rope.llama3_factors(head_width(h)?)?
-    {
-        recipes.push(TensorRecipe {
-            name: Mapped { tensor: Tensor::RopeFreqs, layer: None, bias: false }.name(),
-            shape: vec![factors.len() as u64],
-            ty: GgmlType::F32,
-            source: Recipe::Values(factors),
-        });
-    }
+    let writer = Writer { config, dimensions: Dimensions::of(h), layers, out_type };
+    let Made { metadata, mut recipes } = computed::tensors(h, rope, family)?;
+    let mut stacks = Stacks::default();
     let mut made: HashMap<String, String> = HashMap::new();
     let mut seen = HashSet::new();
     for Source { mut name, tensor } in sources(checkpoint, family) {
@@ -72,26 +66,36 @@ pub(super) fn recipes(
         if family.unprefixed.contains(&&*config.architecture) {
             name.insert_str(0, "model.");
         }
-        let Some(place) = arch::map_name(&name, family.tensors, layers) else {
-            let (name, architecture) = (tensor.entry.name.clone(), config.architecture.clone());
-            let expert = name.contains("experts.") || name.contains("block_sparse_moe");
-            return Err(if expert {
-                E::Expert { name, architecture }
-            } else {
-                E::Unmapped { name, architecture }
-            });
-        };
-        seen.extend(place.layer);
-        let recipe = recipe(&name, tensor, &place, h, family, &dimensions, out_type)?;
-        if let Some(first) = made.insert(recipe.name.clone(), tensor.entry.name.clone()) {
-            return Err(E::Collision { name: recipe.name, first, second: tensor.entry.name.clone() });
+        if family.unsuffixed.iter().any(|end| name.ends_with(end)) {
+            name.push_str(".weight");
         }
-        recipes.push(recipe);
+        if !family.tied_output
+            && name == "lm_head.weight"
+            && h.get("tie_word_embeddings") == Some(&true.into())
+        {
+            let text = format!("tensor `{name}` is left out: the embeddings serve as output");
+            observer.event(Event::new(Code::TensorSkipped, text).about(&*checkpoint.name));
+            continue;
+        }
+        let new = match stacks.add(&name, tensor, h, family, layers)? {
+            None => writer.split(&name, tensor)?,
+            Some(complete) => {
+                complete.iter().map(|stack| writer.stack(stack)).collect::<Result<Vec<_>, E>>()?
+            }
+        };
+        for (layer, recipe) in new {
+            seen.extend(layer);
+            if let Some(first) = made.insert(recipe.name.clone(), tensor.entry.name.clone()) {
+                return Err(E::Collision { name: recipe.name, first, second: tensor.entry.name.clone() });
+            }
+            recipes.push(recipe);
+        }
     }
+    stacks.check_complete()?;
     // The reference does not look, and llama.cpp would refuse the file.
     match (0..layers).find(|layer| !seen.contains(layer)) {
         Some(missing) => Err(E::Layers { layers, missing }),
-        None => Ok(recipes),
+        None => Ok(Made { metadata, recipes }),
     }
 }
 
@@ -101,40 +105,182 @@ fn sources<'a>(checkpoint: &'a Checkpoint, family: &Family) -> Vec<Source<'a>> {
     tensors.sort_by(|a, b| (a.shard, &a.entry.name).cmp(&(b.shard, &b.entry.name)));
     tensors
         .into_iter()
+        .filter(|tensor| !family.skips(&tensor.entry.name))
         .filter_map(|tensor| {
-            let name =
-                family.dropped_parts.iter().fold(tensor.entry.name.clone(), |n, part| n.replace(part, ""));
-            arch::is_text(&name).then_some(Source { name, tensor })
+            let own = |name: String, (part, new): &(&str, &str)| name.replace(part, new);
+            let name = family.renamed.iter().fold(tensor.entry.name.clone(), own);
+            arch::is_text(&name).then(|| Source { name: name.replace("language_model.", ""), tensor })
         })
         .collect()
 }
 
-fn recipe(
-    name: &str,
-    tensor: &SourceTensor,
-    place: &Mapped,
-    h: &Hparams,
-    family: &Family,
-    dimensions: &Dimensions,
+/// Rows of a source tensor that become a tensor of their own: all of them, or an equal share of each of its stacked
+/// matrices.
+struct Rows {
+    /// Extents of the output in the checkpoint's order.
+    shape: Vec<u64>,
+    /// Byte runs in the shard: where each starts in the source tensor.
+    starts: Vec<u64>,
+}
+
+/// What all recipes are made with.
+struct Writer<'a> {
+    config: &'a Config,
+    dimensions: Dimensions,
+    layers: u32,
     out_type: OutType,
-) -> Result<TensorRecipe, E> {
-    let entry = &tensor.entry;
-    check_shape(entry, place, dimensions)?;
-    let order = row_order(name, entry, h, family)?;
-    let out = place.name();
-    let ty = output_type(&out, &entry.shape, out_type);
-    let part = Part {
-        name: entry.name.clone(),
-        shard: tensor.shard,
-        offset: entry.range.start,
-        ty: source_type(entry)?,
-    };
-    Ok(TensorRecipe {
-        name: out,
-        shape: entry.shape.iter().rev().copied().collect(),
-        ty,
-        source: Recipe::Rows { parts: vec![part], order },
-    })
+}
+
+type Recipes = Vec<(Option<u32>, TensorRecipe)>;
+
+impl Writer<'_> {
+    /// The tensor or tensors that one of the checkpoint's becomes by itself.
+    fn split(&self, name: &str, tensor: &SourceTensor) -> Result<Recipes, E> {
+        let (entry, family) = (&tensor.entry, self.config.family);
+        // Fused matrices without a suffix are weights.
+        let (stem, bias) = arch::stem(name).unwrap_or((name, false));
+        let fused = |name| Some((name, arch::layer_in(stem, name, self.layers)?));
+        if let Some((fused, layer)) = family.splits.iter().find_map(|split| {
+            let (_, layer) = fused(split.name)?;
+            Some((split, layer))
+        }) {
+            let mut recipes = Vec::new();
+            let mut before = 0;
+            let wanted: Vec<Vec<u64>> = fused
+                .into
+                .iter()
+                .map(|t| self.known_extents(&Mapped { tensor: *t, layer, bias }, entry))
+                .collect::<Result<_, E>>()?;
+            let axis = wanted.first().map_or(0, |shape| shape.len().saturating_sub(2));
+            let all: u64 = wanted.iter().map(|shape| shape[axis]).sum();
+            let mut expected = wanted.first().cloned().unwrap_or_default();
+            if let Some(rows) = expected.get_mut(axis) {
+                *rows = all;
+            }
+            if entry.shape != expected {
+                let expected = format!("{expected:?}");
+                return Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected });
+            }
+            for (into, shape) in fused.into.iter().zip(wanted) {
+                let row: u64 = shape[axis + 1..].iter().product();
+                let bytes = self.bytes(entry, row)?;
+                let stacked: u64 = shape[..axis].iter().product();
+                let starts = (0..stacked).map(|n| (n * all + before) * bytes).collect();
+                before += shape[axis];
+                let place = Mapped { tensor: *into, layer, bias };
+                recipes.push((layer, self.recipe(name, &place, &[tensor], &Rows { shape, starts })?));
+            }
+            return Ok(recipes);
+        }
+        let Some(place) = arch::map_name(name, family.tensors, self.layers) else {
+            let (name, architecture) = (entry.name.clone(), self.config.architecture.clone());
+            let expert = name.contains("experts.") || name.contains("block_sparse_moe");
+            return Err(if expert {
+                E::Expert { name, architecture }
+            } else {
+                E::Unmapped { name, architecture }
+            });
+        };
+        if place.bias && !family.biases {
+            let (name, architecture) = (entry.name.clone(), self.config.architecture.clone());
+            return Err(E::Unmapped { name, architecture });
+        }
+        self.check_shape(entry, &place)?;
+        let mut shape = entry.shape.clone();
+        if place.tensor.is_squeezed() && shape.len() == 3 {
+            shape.remove(1);
+        }
+        if place.tensor == Tensor::TokenEmbd && family.cut_embeddings {
+            let rows = self.config.vocabulary_rows.unwrap_or(u64::MAX);
+            shape[0] = shape[0].min(rows);
+        }
+        let rows = Rows { shape, starts: vec![0] };
+        Ok(vec![(place.layer, self.recipe(name, &place, &[tensor], &rows)?)])
+    }
+
+    /// The tensor that a layer's experts become.
+    fn stack(&self, stack: &super::stacks::Complete<'_>) -> Result<(Option<u32>, TensorRecipe), E> {
+        let place = Mapped { tensor: stack.tensor, layer: Some(stack.layer), bias: false };
+        let first = &stack.parts[0].entry;
+        for part in &stack.parts {
+            let mut entry = part.entry.clone();
+            if entry.dtype != first.dtype {
+                return Err(E::MixedTypes { name: entry.name, other: first.name.clone() });
+            }
+            entry.shape.insert(0, stack.parts.len() as u64);
+            self.check_shape(&entry, &place)?;
+        }
+        let mut shape = first.shape.clone();
+        shape.insert(0, stack.parts.len() as u64);
+        let rows = Rows { shape, starts: vec![0; stack.parts.len()] };
+        Ok((place.layer, self.recipe(&first.name, &place, &stack.parts, &rows)?))
+    }
+
+    /// The recipe of rows of one source tensor, or of as many as there are starts.
+    fn recipe(
+        &self,
+        name: &str,
+        place: &Mapped,
+        tensors: &[&SourceTensor],
+        rows: &Rows,
+    ) -> Result<TensorRecipe, E> {
+        let entry = &tensors[0].entry;
+        let order = row_order(name, entry, &rows.shape, &self.config.hparams, self.config.family)?;
+        let out = place.name();
+        let ty = output_type(&out, place.tensor, &rows.shape, self.out_type);
+        let source = |(n, start): (usize, &u64)| -> Result<Part, E> {
+            let tensor = tensors.get(n).unwrap_or(&tensors[0]);
+            let (name, shard) = (tensor.entry.name.clone(), tensor.shard);
+            Ok(Part {
+                name,
+                shard,
+                offset: tensor.entry.range.start + start,
+                ty: source_type(&tensor.entry)?,
+            })
+        };
+        let parts = rows.starts.iter().enumerate().map(source).collect::<Result<_, E>>()?;
+        let shifted = self.config.family.shifted_norms && name.ends_with("norm.weight");
+        Ok(TensorRecipe {
+            name: out,
+            shape: rows.shape.iter().rev().copied().collect(),
+            ty,
+            source: Recipe::Rows { parts, order, plus: if shifted { 1.0 } else { 0.0 } },
+        })
+    }
+
+    /// Bytes of `values` of the tensor's.
+    fn bytes(&self, entry: &TensorEntry, values: u64) -> Result<u64, E> {
+        let ty = source_type(entry)?;
+        Ok(ty.bytes_of(values).expect("single values are blocks of these types"))
+    }
+
+    /// The extents of a tensor that is part of another, which the configuration must state.
+    fn known_extents(&self, place: &Mapped, fused: &TensorEntry) -> Result<Vec<u64>, E> {
+        let wanted = place.extents(self.config.family).iter().map(|e| e.of(&self.dimensions));
+        wanted.collect::<Option<Vec<u64>>>().filter(|shape| !shape.contains(&0)).ok_or_else(|| {
+            let expected = "one whose parts `config.json` states".to_owned();
+            E::Shape { name: fused.name.clone(), found: fused.shape.clone(), expected }
+        })
+    }
+
+    /// The shape must be what the configuration says: the reference does not look, and llama.cpp would refuse the file.
+    fn check_shape(&self, entry: &TensorEntry, place: &Mapped) -> Result<(), E> {
+        let extents = place.extents(self.config.family);
+        let wanted: Vec<Option<u64>> = extents.iter().map(|e: &Extent| e.of(&self.dimensions)).collect();
+        let fits = entry.shape.len() == extents.len()
+            && entry
+                .shape
+                .iter()
+                .zip(&wanted)
+                .all(|(found, wanted)| *found > 0 && wanted.is_none_or(|w| w == *found));
+        if fits && (1..=MAX_DIMENSIONS).contains(&entry.shape.len()) {
+            return Ok(());
+        }
+        let wanted: Vec<String> =
+            wanted.iter().map(|w| w.map_or_else(|| "any".to_owned(), |n| n.to_string())).collect();
+        let expected = format!("[{}]", wanted.join(", "));
+        Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected })
+    }
 }
 
 fn source_type(entry: &TensorEntry) -> Result<GgmlType, E> {
@@ -147,9 +293,11 @@ fn source_type(entry: &TensorEntry) -> Result<GgmlType, E> {
     })
 }
 
-/// The type in the converter's output: vectors, norms and biases stay F32; rows of no whole blocks become F16.
-fn output_type(name: &str, shape: &[u64], out_type: OutType) -> GgmlType {
-    if shape.len() <= 1 || name.ends_with("_norm.weight") || !name.ends_with(".weight") {
+/// The type in the converter's output: vectors, norms and biases stay F32, as do some matrices; rows of no whole blocks
+/// become F16.
+fn output_type(name: &str, tensor: Tensor, shape: &[u64], out_type: OutType) -> GgmlType {
+    let vector = shape.len() <= 1 || name.ends_with("_norm.weight") || !name.ends_with(".weight");
+    if vector || tensor.stays_f32() {
         return GgmlType::F32;
     }
     let ty = match out_type {
@@ -162,28 +310,15 @@ fn output_type(name: &str, shape: &[u64], out_type: OutType) -> GgmlType {
     if row.is_multiple_of(ty.block_size() as u64) { ty } else { GgmlType::F16 }
 }
 
-/// The shape must be what the configuration says: the reference does not look, and llama.cpp would refuse the file.
-fn check_shape(entry: &TensorEntry, place: &Mapped, dimensions: &Dimensions) -> Result<(), E> {
-    let extents = place.extents();
-    let wanted: Vec<Option<u64>> = extents.iter().map(|e: &Extent| e.of(dimensions)).collect();
-    let fits = entry.shape.len() == extents.len()
-        && entry
-            .shape
-            .iter()
-            .zip(&wanted)
-            .all(|(found, wanted)| *found > 0 && wanted.is_none_or(|w| w == *found));
-    if fits && (1..=MAX_DIMENSIONS).contains(&entry.shape.len()) {
-        return Ok(());
-    }
-    let wanted: Vec<String> =
-        wanted.iter().map(|w| w.map_or_else(|| "any".to_owned(), |n| n.to_string())).collect();
-    let expected = format!("[{}]", wanted.join(", "));
-    Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected })
-}
-
 /// `LlamaModel.permute`.
-fn row_order(name: &str, entry: &TensorEntry, h: &Hparams, family: &Family) -> Result<RowOrder, E> {
-    let stem = name.strip_suffix(".weight").or_else(|| name.strip_suffix(".bias")).unwrap_or(name);
+fn row_order(
+    name: &str,
+    entry: &TensorEntry,
+    shape: &[u64],
+    h: &Hparams,
+    family: &Family,
+) -> Result<RowOrder, E> {
+    let (stem, _) = arch::stem(name).unwrap_or((name, false));
     let Some((_, which)) = family.rope_rows.iter().find(|(module, _)| stem.ends_with(module)) else {
         return Ok(RowOrder::Natural);
     };
@@ -198,7 +333,7 @@ fn row_order(name: &str, entry: &TensorEntry, h: &Hparams, family: &Family) -> R
         }
     };
     let heads = u64::from(heads);
-    let rows = entry.shape.first().copied().unwrap_or_default();
+    let rows = shape.first().copied().unwrap_or_default();
     if heads == 0 || !rows.is_multiple_of(2 * heads) {
         let expected = format!("rows in two halves for each of {heads} heads");
         return Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected });

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::config::{self, Config};
-use super::{ConvertError as E, OutType, Recipe, RowOrder, TensorRecipe, parameters, tensors};
+use super::{ConvertError as E, OutType, Recipe, RowOrder, TensorRecipe, computed, parameters, tensors};
 use crate::arch::{HparamError, Rope};
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{GgmlType, Metadata, Value};
@@ -86,8 +86,12 @@ fn convert(checkpoint: &Checkpoint, out_type: OutType) -> Result<Converted, E> {
     let config: Config = config::read(checkpoint, &())?;
     let rope = Rope::new(&config.hparams)?;
     let out_type = tensors::resolve(out_type, checkpoint, config.family);
-    let tensors = tensors::recipes(checkpoint, &config, &rope, out_type, &())?;
+    let computed::Made { metadata: computed, recipes: tensors } =
+        tensors::recipes(checkpoint, &config, &rope, out_type, &())?;
     let mut metadata = Metadata::new();
+    for (key, value) in computed {
+        metadata.set(key, value);
+    }
     parameters::write(checkpoint, &config, &rope, out_type, &mut metadata)?;
     Ok(Converted { metadata, tensors })
 }
@@ -247,7 +251,7 @@ fn tensors_come_by_shard_and_name_with_their_rows_in_order() {
             _ => None,
         };
         let expected = heads.map_or(RowOrder::Natural, |heads| RowOrder::Rope { heads });
-        let Recipe::Rows { parts, order } = &t.source else { panic!("{}", t.name) };
+        let Recipe::Rows { parts, order, .. } = &t.source else { panic!("{}", t.name) };
         assert_eq!(*order, expected, "{}", t.name);
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0].offset, checkpoint.tensor(&parts[0].name).unwrap().entry.range.start);
@@ -363,14 +367,16 @@ fn what_is_not_supported_is_named() {
     assert!(matches!(&e, E::Architecture(name) if name == "NoSuchModel"), "{e}");
     let e = refused(&llama(json!({ "architectures": [] })), &rows);
     assert!(matches!(&e, E::NoArchitecture), "{e}");
-    let e = refused(&llama(json!({ "model_type": "gemma" })), &rows);
-    assert!(matches!(&e, E::ModelType { model_type, .. } if model_type == "gemma"), "{e}");
+    let e = refused(&llama(json!({ "model_type": "bert" })), &rows);
+    assert!(matches!(&e, E::ModelType { model_type, .. } if model_type == "bert"), "{e}");
     let e = refused(&llama(json!({ "model_type": null })), &rows);
     assert!(matches!(&e, E::NoModelType), "{e}");
     let e = refused(&llama(json!({ "quantization_config": { "quant_method": "fp8" } })), &rows);
     assert!(matches!(&e, E::Quantized { method } if method == "fp8"), "{e}");
-    let e = refused(&llama(json!({ "text_config": {} })), &rows);
-    assert!(matches!(&e, E::Hparam(HparamError::Unsupported { key, .. }) if key == "text_config"), "{e}");
+    let e = refused(&llama(json!({ "llm_config": {} })), &rows);
+    assert!(matches!(&e, E::Hparam(HparamError::Unsupported { key, .. }) if key == "llm_config"), "{e}");
+    let e = refused(&llama(json!({ "text_config": 7 })), &rows);
+    assert!(matches!(&e, E::Hparam(HparamError::Type { key, .. }) if key == "text_config"), "{e}");
     let e = refused(&llama(json!({ "max_position_embeddings": 256.0 })), &rows);
     assert!(
         matches!(&e, E::Hparam(HparamError::Type { key, .. }) if key == "max_position_embeddings"),
@@ -382,12 +388,20 @@ fn what_is_not_supported_is_named() {
     let e = refused(&unknown, &rows);
     assert!(e.to_string().contains("`num_key_value_heads`"), "{e}");
 
-    let e = refused(&plain, &with("model.layers.0.mlp.router.weight", "BF16", &[8, 8]));
-    assert!(matches!(&e, E::Unmapped { name, .. } if name.contains("router")), "{e}");
+    let e = refused(&plain, &with("model.layers.0.mlp.rotor.weight", "BF16", &[8, 8]));
+    assert!(matches!(&e, E::Unmapped { name, .. } if name.contains("rotor")), "{e}");
     let e = refused(&plain, &with("model.layers.1.mlp.up_proj.weight", "BF16", &[12, 8]));
     assert!(matches!(&e, E::Unmapped { .. }), "a layer too many: {e}");
-    let e = refused(&plain, &with("model.layers.0.block_sparse_moe.experts.0.w1.weight", "BF16", &[8, 8]));
+    let e = refused(&plain, &with("model.layers.0.mlp.experts.0.up_proj.weight", "BF16", &[8, 8]));
     assert!(matches!(&e, E::Expert { .. }), "{e}");
+    let expert = |number: u32| format!("model.layers.0.block_sparse_moe.experts.{number}.w1.weight");
+    let e = refused(&plain, &with(&expert(0), "BF16", &[12, 8]));
+    assert!(e.to_string().contains("`num_local_experts`"), "{e}");
+    let two = llama(json!({ "num_local_experts": 2 }));
+    let e = refused(&two, &with(&expert(2), "BF16", &[12, 8]));
+    assert!(matches!(&e, E::Number { count: 2, .. }), "{e}");
+    let e = refused(&two, &with(&expert(1), "BF16", &[12, 8]));
+    assert!(matches!(&e, E::Experts { layer: 0, found: 1, wanted: 6 }), "{e}");
     let e = refused(&plain, &with("model.layers.0.mlp.up_proj.weight", "I64", &[12, 8]));
     assert!(matches!(&e, E::Dtype { .. }), "{e}");
     let e = refused(&plain, &with("model.layers.0.mlp.up_proj.weight", "BF16", &[12, 9]));
@@ -399,6 +413,81 @@ fn what_is_not_supported_is_named() {
     assert!(matches!(&e, E::Shape { .. }), "{e}");
     let e = refused(&plain, &with("layers.0.mlp.up_proj.weight", "BF16", &[12, 8]));
     assert!(matches!(&e, E::Collision { name, .. } if name == "blk.0.ffn_up.weight"), "{e}");
+}
+
+/// A model of two experts, 6 wide.
+fn mixtral() -> (Json, Vec<Row>) {
+    let config =
+        json!({ "architectures": ["MixtralForCausalLM"], "num_local_experts": 2, "intermediate_size": 6 });
+    let mut rows = layers("model.", "BF16");
+    rows.retain(|(name, ..)| !name.contains("mlp"));
+    rows.push(("model.layers.0.block_sparse_moe.gate.weight".to_owned(), "BF16", vec![2, 8]));
+    for (expert, name) in [(1, "w1"), (0, "w3"), (0, "w1"), (1, "w3"), (0, "w2"), (1, "w2")] {
+        let shape = if name == "w2" { vec![8, 6] } else { vec![6, 8] };
+        rows.push((format!("model.layers.0.block_sparse_moe.experts.{expert}.{name}.weight"), "BF16", shape));
+    }
+    (llama(config), rows)
+}
+
+#[test]
+fn experts_become_one_tensor_of_a_part_each() {
+    let (config, mut rows) = mixtral();
+    let (_dir, checkpoint) = folder(&config, &rows);
+    let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
+    let gate = tensors.iter().find(|t| t.name == "blk.0.ffn_gate_exps.weight").unwrap();
+    assert_eq!((gate.shape.as_slice(), gate.ty), ([8, 6, 2].as_slice(), GgmlType::BF16));
+    let Recipe::Rows { parts, order: RowOrder::Natural, plus: 0.0 } = &gate.source else {
+        panic!("{gate:?}")
+    };
+    let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
+    let named = |expert| format!("model.layers.0.block_sparse_moe.experts.{expert}.w1.weight");
+    assert_eq!(names, [named(0), named(1)]);
+    let router = tensors.iter().find(|t| t.name == "blk.0.ffn_gate_inp.weight").unwrap();
+    assert_eq!(router.ty, GgmlType::F32);
+
+    rows.iter_mut().find(|(name, ..)| *name == named(1)).unwrap().1 = "F16";
+    assert!(matches!(refused(&config, &rows), E::MixedTypes { name, .. } if name == named(1)));
+}
+
+#[test]
+fn fused_matrices_are_cut_by_the_widths_stated() {
+    let config =
+        llama(json!({ "architectures": ["Ernie4_5ForCausalLM"], "model_type": "ernie4_5", "head_dim": 4 }));
+    let mut rows = layers("ernie.", "F32");
+    rows.retain(|(name, ..)| {
+        !["q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"].iter().any(|p| name.contains(p))
+    });
+    rows.push(("ernie.layers.0.self_attn.qkv_proj.weight".to_owned(), "F32", vec![16, 8]));
+    rows.push(("ernie.layers.0.mlp.up_gate_proj.weight".to_owned(), "F32", vec![24, 8]));
+    let (_dir, checkpoint) = folder(&config, &rows);
+    let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
+    let fused = checkpoint.tensor("ernie.layers.0.self_attn.qkv_proj.weight").unwrap().entry.range.start;
+    for (name, shape, before) in
+        [("attn_q", [8, 8], 0), ("attn_k", [8, 4], 8 * 8 * 4), ("attn_v", [8, 4], 12 * 8 * 4)]
+    {
+        let tensor = tensors.iter().find(|t| t.name == format!("blk.0.{name}.weight")).unwrap();
+        let Recipe::Rows { parts, .. } = &tensor.source else { panic!("{name}") };
+        assert_eq!((tensor.shape.as_slice(), parts[0].offset), (shape.as_slice(), fused + before), "{name}");
+    }
+    rows.last_mut().unwrap().2 = vec![25, 8];
+    assert!(matches!(refused(&config, &rows), E::Shape { found, .. } if found == [25, 8]));
+}
+
+#[test]
+fn a_text_model_within_another_is_found() {
+    let text = json!({ "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 4, "vocab_size": 10, "model_type": "gemma3_text" });
+    let config = json!({ "architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "text_config": text });
+    let (dir, checkpoint) = folder(&config, &layers("language_model.model.", "BF16"));
+    // A row without a token is cut off.
+    let tokenizer = json!({ "model": { "vocab": { "a": 0, "b": 1 } }, "added_tokens": [] });
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let found = convert(&checkpoint, OutType::BF16).unwrap();
+    assert_eq!(found.tensors[0].shape, [8, 2]);
+    let norm = found.tensors.iter().find(|t| t.name == "output_norm.weight").unwrap();
+    assert!(matches!(norm.source, Recipe::Rows { plus: 1.0, .. }));
+    assert_eq!(found.metadata.get("gemma3.attention.sliding_window"), Some(&4096u32.into()));
+    assert_eq!(found.metadata.get("gemma3.rope.freq_base_swa"), Some(&10000f32.into()));
 }
 
 #[test]

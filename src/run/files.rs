@@ -422,7 +422,7 @@ mod tests {
             name: "blk.0.ffn_gate_exps.weight".to_owned(),
             shape: vec![7168, 2048, 256],
             ty: GgmlType::BF16,
-            source: Recipe::Rows { parts: (0..256).map(part).collect(), order: RowOrder::Natural },
+            source: Recipe::Rows { parts: (0..256).map(part).collect(), order: RowOrder::Natural, plus: 0.0 },
         };
         let norm = TensorRecipe {
             name: "output_norm.weight".to_owned(),

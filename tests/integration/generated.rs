@@ -37,6 +37,11 @@ fn generated_command_line() {
 }
 
 #[test]
+fn generated_families() {
+    check("docs/families.md", &cli::families());
+}
+
+#[test]
 fn generated_log_codes() {
     check("docs/log-codes.md", &report::log_codes());
 }

@@ -16,6 +16,7 @@ use jamph_quantizer::quantize::{Layout, Method, Options, layout};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::support::families::{self, Family};
 use crate::support::fixtures::FIXTURES;
 
 /// What `scripts/record-parity` wrote.
@@ -46,8 +47,13 @@ macro_rules! parity {
 
         #[test]
         fn every_fixture_has_a_test_and_a_record() {
-            let tested = [$($folder),*];
-            assert_eq!(FIXTURES.iter().map(|f| f.folder).collect::<Vec<_>>(), tested);
+            let mut tested = [$($folder),*];
+            let fixtures = FIXTURES.iter().map(|f| f.folder.to_owned());
+            let families = families().into_iter().map(|f| f.folder);
+            let mut made: Vec<String> = fixtures.chain(families).collect();
+            made.sort();
+            tested.sort_unstable();
+            assert_eq!(made, tested);
             let mut recorded: Vec<String> = fs::read_dir(root().join("tests/parity"))
                 .expect("a folder")
                 .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
@@ -55,8 +61,6 @@ macro_rules! parity {
                 .filter(|name| name != "mixture-models")
                 .collect();
             recorded.sort();
-            let mut tested: Vec<_> = tested.map(str::to_owned).into();
-            tested.sort();
             assert_eq!(recorded, tested);
         }
     };
@@ -72,6 +76,46 @@ parity! {
     qwen2_untied_f32: "qwen2-32-base";
     qwen3_norms_of_heads: "Qwen3-256";
     qwen3_untied_f16_yarn_sharded: "qwen3-64-thinking-2507";
+    mistral_pieces: "Mistral-7B-v0.1-tiny";
+    llama_pieces_without_their_model: "Llama-2-pieces-hf";
+    mixtral_sharded: "Mixtral-8x7B-Instruct-v0.1";
+    mixtral_f16: "Mixtral-4x-dolphin";
+    qwen2_moe_shared_expert: "Qwen1.5-MoE-A2.7B-Chat";
+    qwen3_moe: "Qwen3-30B-A3B-Instruct-2507";
+    qwen3_moe_stacked_f32: "qwen3-moe-stacked";
+    olmoe: "OLMoE-1B-7B-0924";
+    gemma_one_key_head: "gemma-2b-it";
+    gemma_f16: "gemma-1.1-half";
+    gemma2_sharded: "gemma-2-9b-it";
+    gemma3: "gemma-3-1b-it";
+    gemma3_with_vision: "gemma-3-4b-it";
+    phi3: "Phi-3-mini-4k-instruct";
+    phi3_long_rope: "Phi-3.5-mini-instruct";
+    phi4_f16: "phi-4";
+    phi_moe: "Phi-3.5-MoE-instruct";
+    smollm3: "SmolLM3-3B";
+    arcee_llama3_rope: "AFM-4.5B";
+    starcoder2: "starcoder2-3b";
+    seed_oss: "Seed-OSS-36B-Instruct";
+    granite: "granite-3.3-2b-instruct";
+    granite_moe: "granite-3.1-1b-a400m-instruct";
+    granite_moe_shared: "granite-shared-preview";
+    olmo: "OLMo-7B-0724-hf";
+    olmo2: "OLMo-2-1124-7B-Instruct";
+    olmo3_yarn: "Olmo-3-7B-Think";
+    command_r_f16: "c4ai-command-r-v01";
+    command_r_norms_of_heads: "c4ai-command-r-plus";
+    cohere2: "c4ai-command-r7b-12-2024";
+    stablelm: "stablelm-2-1_6b-chat";
+    glm4: "GLM-4-9B-0414";
+    ernie: "ERNIE-4.5-0.3B-PT";
+    ernie_fused: "ERNIE-4.5-0.3B-Paddle";
+    exaone4_llama3_rope: "EXAONE-4.0-1.2B";
+    hunyuan: "Hunyuan-1.8B-Instruct";
+    lfm2: "LFM2-350M";
+    lfm2_moe: "LFM2-8B-A1B";
+    minicpm_long_rope: "MiniCPM-2B-sft-bf16";
+    nemotron: "Minitron-4B-Base";
 }
 
 fn root() -> PathBuf {
@@ -156,9 +200,17 @@ fn checkpoint_folder(folder: &str, tmp: &Path) -> PathBuf {
     if folder == "tiny" {
         return example;
     }
-    let fixture = FIXTURES.iter().find(|f| f.folder == folder).expect("a fixture");
-    fixture.write(tmp, &fs::read(example.join("tokenizer.json")).expect("the tokenizer")).expect("space");
+    let tokenizer = fs::read(example.join("tokenizer.json")).expect("the tokenizer");
+    match FIXTURES.iter().find(|f| f.folder == folder) {
+        Some(fixture) => fixture.write(tmp, &tokenizer),
+        None => families().iter().find(|f| f.folder == folder).expect("a fixture").write(tmp, &tokenizer),
+    }
+    .expect("space");
     tmp.join(folder)
+}
+
+fn families() -> Vec<Family> {
+    families::all(&root().join("tests")).expect("families")
 }
 
 #[test]

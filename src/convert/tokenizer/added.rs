@@ -10,10 +10,9 @@ use tokenizers::AddedToken;
 
 use super::TokenizerError as E;
 use super::class::Class;
-use super::json::{AddedEntry, TOKENIZER_CONFIG, TokenizerFiles, object};
+use super::json::{ADDED_TOKENS, AddedEntry, TOKENIZER_CONFIG, TokenizerFiles, object};
 
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
-const ADDED_TOKENS: &str = "added_tokens.json";
 const ADDITIONAL: &str = "additional_special_tokens";
 
 /// The attributes that hold one special token each, in order; [`ADDITIONAL`] follows.
@@ -182,6 +181,11 @@ impl Specials {
     pub(super) fn text(&self, key: &str) -> Option<&str> {
         let (_, specials) = self.by_attribute.iter().find(|(k, _)| k == key)?;
         specials.first().map(Special::content)
+    }
+
+    /// The texts of all special tokens (`all_special_tokens`).
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.by_attribute.iter().flat_map(|(_, specials)| specials).map(Special::content)
     }
 
     /// What transformers adds to a tokenizer that has these added tokens of its own.

@@ -71,17 +71,60 @@ const CLASSES: &[Class] = &[
         template: Some((false, false)),
         prefix_space_needs_slow: false,
     },
+    Class {
+        name: "GemmaTokenizer",
+        defaults: &[
+            ("bos_token", Some("<bos>")),
+            ("eos_token", Some("<eos>")),
+            ("unk_token", Some("<unk>")),
+            ("pad_token", Some("<pad>")),
+        ],
+        exact_specials: false,
+        template: Some((true, false)),
+        prefix_space_needs_slow: false,
+    },
+    Class {
+        name: "CohereTokenizer",
+        defaults: &[
+            ("bos_token", Some("<BOS_TOKEN>")),
+            ("eos_token", Some("<|END_OF_TURN_TOKEN|>")),
+            ("unk_token", Some("<UNK>")),
+        ],
+        exact_specials: false,
+        template: Some((true, false)),
+        prefix_space_needs_slow: false,
+    },
 ];
 
 /// Classes of the model types whose checkpoints name none. Source: `TOKENIZER_MAPPING_NAMES`.
 const BY_MODEL_TYPE: &[(&str, &str)] = &[
+    ("arcee", "LlamaTokenizer"),
+    ("cohere", "CohereTokenizer"),
+    ("cohere2", "CohereTokenizer"),
+    ("ernie4_5", "LlamaTokenizer"),
+    ("exaone4", "GPT2Tokenizer"),
+    ("gemma", "GemmaTokenizer"),
+    ("gemma2", "GemmaTokenizer"),
+    ("gemma3", "GemmaTokenizer"),
+    ("gemma3_text", "GemmaTokenizer"),
+    ("glm4", "PreTrainedTokenizer"),
     ("llama", "LlamaTokenizer"),
     ("mistral", "LlamaTokenizer"),
     ("mixtral", "LlamaTokenizer"),
+    ("nemotron", "PreTrainedTokenizer"),
+    ("olmo", "GPTNeoXTokenizer"),
+    ("olmo2", "GPTNeoXTokenizer"),
+    ("olmo3", "GPT2Tokenizer"),
+    ("olmoe", "GPTNeoXTokenizer"),
+    ("phi3", "LlamaTokenizer"),
+    ("phimoe", "LlamaTokenizer"),
     ("qwen2", "Qwen2Tokenizer"),
     ("qwen2_moe", "Qwen2Tokenizer"),
     ("qwen3", "Qwen2Tokenizer"),
     ("qwen3_moe", "Qwen2Tokenizer"),
+    ("smollm3", "PreTrainedTokenizer"),
+    ("stablelm", "GPTNeoXTokenizer"),
+    ("starcoder2", "GPT2Tokenizer"),
 ];
 
 impl Class {

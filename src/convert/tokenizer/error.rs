@@ -15,9 +15,11 @@ pub enum TokenizerError {
     Json { file: String, source: serde_json::Error },
     #[error("`{0}` is no UTF-8 text")]
     Encoding(String),
+    #[error("`tokenizer.model` is no SentencePiece model")]
+    SentencePiece(#[source] prost::DecodeError),
     #[error("there is no `{0}`")]
     Missing(&'static str),
-    #[error("`{file}`: {found} is not supported; byte-level BPE in `tokenizer.json` is")]
+    #[error("`{file}`: {found} is not supported; SentencePiece, and BPE in `tokenizer.json`, are")]
     Unsupported { file: &'static str, found: String },
     #[error("`{file}`: `{field}` must be {expected}, not `{found}`")]
     Field { file: String, field: String, expected: &'static str, found: String },
@@ -37,8 +39,8 @@ pub enum TokenizerError {
     VocabularyTooLarge(u64),
     #[error("`tokenizer.json`: `added_tokens` are {0} bytes, more than any tokenizer has")]
     AddedTokensTooLong(usize),
-    #[error("the pre-tokenizer is not known: the fixed text encodes to hash `{hash}`")]
-    UnknownPreTokenizer { hash: String },
+    #[error("the pre-tokenizer is not known: the fixed text encodes to hash `{hash}`{}", nearest_pattern(*nearest))]
+    UnknownPreTokenizer { hash: String, nearest: Option<&'static str> },
     #[error("llama.cpp loads no pre-tokenizer `{name}`{}", did_you_mean(nearest.as_deref()))]
     NoSuchPreTokenizer { name: String, nearest: Option<String> },
 }
@@ -47,16 +49,18 @@ impl TokenizerError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            TokenizerError::UnknownPreTokenizer { .. } => {
-                Some("name the pre-tokenizer with `--pre-tokenizer NAME` if you know which one it is")
-            }
+            TokenizerError::UnknownPreTokenizer { .. } => Some(
+                "name the pre-tokenizer with `--pre-tokenizer NAME` or `pre_tokenizer:` if you know which one it is",
+            ),
             TokenizerError::Unsupported { .. } | TokenizerError::Class(_) => Some(
                 "convert this model with llama.cpp's `convert_hf_to_gguf.py`, then quantize the GGUF file",
             ),
             TokenizerError::Missing(_) => Some(
                 "a checkpoint has its tokenizer beside its weights: `tokenizer.json`, or `vocab.json` and `merges.txt`",
             ),
-            TokenizerError::Json { .. } => Some("the file is damaged or incomplete; fetch it again"),
+            TokenizerError::Json { .. } | TokenizerError::SentencePiece(_) => {
+                Some("the file is damaged or incomplete; fetch it again")
+            }
             _ => None,
         }
     }
@@ -71,6 +75,10 @@ impl TokenizerError {
         }
         TokenizerError::Field { file: file.to_owned(), field: field.into(), expected, found }
     }
+}
+
+fn nearest_pattern(name: Option<&str>) -> String {
+    name.map(|n| format!("; its pattern is nearest to that of `{n}`")).unwrap_or_default()
 }
 
 fn did_you_mean(name: Option<&str>) -> String {

@@ -17,6 +17,7 @@ use crate::gguf::Strings;
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(super) const CONFIG: &str = "config.json";
+pub(super) const ADDED_TOKENS: &str = "added_tokens.json";
 
 /// `tokenizer.json`.
 #[derive(serde::Deserialize)]

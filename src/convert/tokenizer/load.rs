@@ -40,6 +40,8 @@ pub(super) struct Loaded {
     pub(super) merges: Strings,
     /// Decoded text loses spaces before punctuation.
     pub(super) clean_up: bool,
+    /// The special tokens that the files name.
+    pub(super) specials: Specials,
 }
 
 impl Loaded {
@@ -88,7 +90,7 @@ impl Loaded {
         tokenizer.set_encode_special_tokens(split_special);
         // gguf-py takes them from `tokenizer.json`, or else from `merges.txt` by itself.
         let merges = if merges.is_empty() || is_slow { slow::merges(files)? } else { merges };
-        let loaded = Loaded { tokenizer, tokens, merges, clean_up };
+        let loaded = Loaded { tokenizer, tokens, merges, clean_up, specials };
         loaded.listen();
         Ok(loaded)
     }

@@ -1,8 +1,9 @@
 //! The tokenizer part of the GGUF metadata.
 //!
 //! In: a checkpoint's tokenizer files and its hyper-parameters. Out: the `tokenizer.*` keys, in the order, with the types
-//! and the bytes that `convert_hf_to_gguf.py` writes. Byte-level BPE only (the GGUF model `gpt2`); SentencePiece,
-//! WordPiece, Unigram and tekken are refused by name, never written in another way.
+//! and the bytes that `convert_hf_to_gguf.py` writes. Byte-level BPE (the GGUF model `gpt2`) and
+//! SentencePiece (`llama`; [`sentencepiece`], [`llama_hf`]); WordPiece, Unigram and tekken are refused by name, never
+//! written in another way.
 //!
 //! Two of the reference's libraries look at the same files and see different things; both are followed. transformers
 //! loads the tokenizer that gives tokens, token types and the pre-tokenizer's hash ([`load`]); gguf-py's `SpecialVocab`
@@ -15,8 +16,11 @@ mod error;
 mod json;
 mod known;
 mod lean;
+mod llama_hf;
 mod load;
+mod patterns;
 mod pre;
+mod sentencepiece;
 mod slow;
 mod special;
 mod vocab;
@@ -24,17 +28,30 @@ mod vocab;
 use serde_json::{Map, Value};
 
 pub use self::error::TokenizerError;
-use self::json::{TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, TokenizerJson, truthy};
+use self::json::{TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, truthy};
 use self::load::Loaded;
+use self::sentencepiece::Added;
 use self::special::SpecialVocab;
 use crate::arch::Vocabulary;
 use crate::checkpoint::Checkpoint;
 use crate::gguf::Metadata;
 
+/// A SentencePiece model.
+const SENTENCEPIECE: &str = "tokenizer.model";
+
+/// What is written of.
+struct Source<'a> {
+    files: TokenizerFiles<'a>,
+    /// `config.json` after defaults, with `text_config` merged in.
+    hparams: &'a Map<String, Value>,
+    /// A name that the user gave in place of recognition.
+    pre_tokenizer: Option<&'a str>,
+}
+
 /// Writes the tokenizer's keys to `out`.
 ///
-/// `hparams` is `config.json` after defaults, with `text_config` merged in; `vocab_size` is what is read of it.
-/// `pre_tokenizer` is a name that the user gave in place of recognition.
+/// `hparams` is `config.json` after defaults, with `text_config` merged in. `pre_tokenizer` is a name that the user gave
+/// in place of recognition.
 ///
 /// # Errors
 /// [`TokenizerError`] names the file and the field. `out` may then hold some of the keys.
@@ -45,95 +62,237 @@ pub fn write(
     pre_tokenizer: Option<&str>,
     out: &mut Metadata,
 ) -> Result<(), TokenizerError> {
+    let mut source = Source { files: TokenizerFiles::read(checkpoint)?, hparams, pre_tokenizer };
+    let has_sentencepiece = checkpoint.has_file(SENTENCEPIECE);
+    match style {
+        Vocabulary::Gpt2 => source.write_gpt2(out),
+        Vocabulary::Llama => source.write_llama(out),
+        Vocabulary::SentencePiece => source.write_sentencepiece(out),
+        Vocabulary::Qwen2 if has_sentencepiece => source.write_sentencepiece(out),
+        Vocabulary::Qwen2 => source.write_gpt2(out),
+        Vocabulary::Gemma => source.write_gemma(out),
+        Vocabulary::Gemma3 if !has_sentencepiece => source.write_gpt2(out),
+        Vocabulary::Gemma2 | Vocabulary::Gemma3 => {
+            source.write_sentencepiece(out)?;
+            out.set(SPACE_PREFIX, false);
+            Ok(())
+        }
+        Vocabulary::Phi3 => source.write_phi3(out),
+        Vocabulary::StableLm if !checkpoint.has_file(TOKENIZER) => Err(TokenizerError::Missing(TOKENIZER)),
+        Vocabulary::StableLm => source.write_gpt2(out),
+        Vocabulary::Nemotron => {
+            source.write_sentencepiece(out)?;
+            out.set("tokenizer.ggml.padding_token_id", 0u32);
+            out.set("tokenizer.ggml.unknown_token_id", 1u32);
+            Ok(())
+        }
+        Vocabulary::Ernie => {
+            source.write_sentencepiece(out)?;
+            if let Some(space) = source.files.option("add_prefix_space") {
+                out.set(SPACE_PREFIX, truthy(space));
+            }
+            Ok(())
+        }
+        Vocabulary::Glm4 => source.write_glm4(out),
+        Vocabulary::Hunyuan => source.write_hunyuan(out),
+    }
+}
+
+/// The rows of the embeddings that have a token, where the reference cuts the others off (Gemma 3).
+///
+/// # Errors
+/// As [`write()`].
+pub fn rows(checkpoint: &Checkpoint, hparams: &Map<String, Value>) -> Result<u64, TokenizerError> {
     let mut files = TokenizerFiles::read(checkpoint)?;
-    let sentencepiece = "tokenizer.model";
-    if style == Vocabulary::Llama {
+    if checkpoint.has_file(SENTENCEPIECE) {
+        return Ok(sentencepiece::read(&files, hparams, Added::Usual)?.texts.len() as u64);
+    }
+    files.read_tokenizer()?;
+    let tokenizer = files.tokenizer.as_ref().ok_or(TokenizerError::Missing(TOKENIZER))?;
+    Ok((tokenizer.model.vocab.ids.len() + tokenizer.added_tokens.len()) as u64)
+}
+
+const SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+
+impl Source<'_> {
+    /// `_set_vocab_gpt2`.
+    fn write_gpt2(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        self.write_gpt2_tokens(out)?;
+        SpecialVocab::read(&self.files, &special::TYPES, None)?.write(out)
+    }
+
+    /// The tokens and merges of byte-level BPE, without special tokens.
+    fn write_gpt2_tokens(&mut self, out: &mut Metadata) -> Result<Loaded, TokenizerError> {
+        let pre = self.pre_tokenizer.map(pre::named).transpose()?;
+        if self.files.tokenizer.is_none() {
+            self.files.read_tokenizer()?;
+        }
+        let mut loaded = Loaded::new(&mut self.files)?;
+        let pre = match pre {
+            Some(name) => name,
+            None => pre::recognise(&loaded.tokenizer, self.files.tokenizer.as_ref())?,
+        };
+        let tokens = vocab::tokens(&loaded, self.hparams)?;
+        out.set("tokenizer.ggml.model", "gpt2");
+        out.set("tokenizer.ggml.pre", pre);
+        out.set("tokenizer.ggml.tokens", tokens.texts);
+        out.set("tokenizer.ggml.token_type", tokens.types);
+        let merges = std::mem::take(&mut loaded.merges);
+        if !merges.is_empty() {
+            out.set("tokenizer.ggml.merges", merges);
+        }
+        Ok(loaded)
+    }
+
+    /// `_set_vocab_sentencepiece`.
+    fn write_sentencepiece(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        let pieces = sentencepiece::read(&self.files, self.hparams, Added::Usual)?;
+        self.write_pieces(pieces, out)
+    }
+
+    /// Tokens with scores, and the special tokens among them.
+    fn write_pieces(
+        &mut self,
+        pieces: sentencepiece::Pieces,
+        out: &mut Metadata,
+    ) -> Result<(), TokenizerError> {
+        if self.files.tokenizer.is_none() {
+            self.files.read_tokenizer()?;
+        }
+        let size = pieces.texts.len() as u64;
+        out.set("tokenizer.ggml.model", "llama");
+        out.set("tokenizer.ggml.pre", "default");
+        out.set("tokenizer.ggml.tokens", pieces.texts);
+        out.set("tokenizer.ggml.scores", pieces.scores);
+        out.set("tokenizer.ggml.token_type", pieces.types);
+        SpecialVocab::read(&self.files, &special::TYPES, Some(size))?.write(out)
+    }
+
+    /// `LlamaModel.set_vocab`.
+    fn write_llama(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        let checkpoint = self.files.checkpoint;
         if checkpoint.has_file("tekken.json") && !checkpoint.has_file(TOKENIZER) {
             return Err(unsupported("tekken.json", "a Mistral tokenizer"));
         }
-        if let Some(space) = files.option("add_prefix_space").filter(|v| !v.is_null()) {
-            out.set("tokenizer.ggml.add_space_prefix", truthy(space));
+        if let Some(space) = self.files.option("add_prefix_space").filter(|v| !v.is_null()) {
+            out.set(SPACE_PREFIX, truthy(space));
         }
-        if files.option("tokenizer_class").is_some_and(|c| c == "HybridDNATokenizer") {
+        if self.files.option("tokenizer_class").is_some_and(|c| c == "HybridDNATokenizer") {
             return Err(unsupported(TOKENIZER_CONFIG, "a `HybridDNATokenizer`"));
         }
-    }
-    if checkpoint.has_file(sentencepiece) {
-        return Err(unsupported(sentencepiece, "a SentencePiece model"));
-    }
-    files.read_tokenizer()?;
-    if style == Vocabulary::Llama
-        && let Some(tokenizer) = &files.tokenizer
-    {
-        refuse_llama_vocabulary(tokenizer)?;
-    }
-    write_gpt2(&mut files, hparams, pre_tokenizer, out)?;
-
-    if style == Vocabulary::Llama {
-        match hparams.get("vocab_size").and_then(Value::as_u64) {
-            Some(32016) => write_code_llama(&files, out)?,
+        if checkpoint.has_file(SENTENCEPIECE) {
+            self.write_sentencepiece(out)?;
+        } else {
+            self.files.read_tokenizer()?;
+            match &self.files.tokenizer {
+                Some(tokenizer) if llama_hf::is_one(tokenizer)? => {
+                    let pieces = llama_hf::read(&mut self.files)?;
+                    self.write_pieces(pieces, out)?;
+                }
+                _ => self.write_gpt2(out)?,
+            }
+        }
+        match self.hparams.get("vocab_size").and_then(Value::as_u64) {
+            Some(32016) => {
+                let types = ["prefix", "suffix", "middle", "eot"];
+                self.write_infill(
+                    &types,
+                    &[("prefix", 32007), ("suffix", 32008), ("middle", 32009), ("eot", 32010)],
+                )?
+                .write(out)?;
+            }
             // Granite's small models, and whatever else has as many tokens.
             Some(49152) => out.set("tokenizer.ggml.add_bos_token", false),
             _ => {}
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Special tokens for filling in text, by their ids where the files do not tell.
+    fn write_infill(&self, types: &[&str], ids: &[(&str, u64)]) -> Result<SpecialVocab, TokenizerError> {
+        let mut special = SpecialVocab::read(&self.files, types, None)?;
+        for (kind, id) in ids {
+            special.set_default(kind, *id);
+        }
+        Ok(special)
+    }
+
+    /// `GemmaModel.set_vocab`.
+    fn write_gemma(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        self.write_sentencepiece(out)?;
+        let ids = [("prefix", 67), ("suffix", 69), ("middle", 68), ("fsep", 70), ("eot", 107)];
+        let special = self.write_infill(&["prefix", "suffix", "middle", "fsep", "eot"], &ids)?;
+        special.without_chat_template().write(out)?;
+        out.set(SPACE_PREFIX, false);
+        Ok(())
+    }
+
+    /// `Phi3MiniModel.set_vocab`.
+    fn write_phi3(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        if self.files.tokenizer_config.is_some() {
+            match self.files.option("tokenizer_class") {
+                Some(class) if class == "GPT2Tokenizer" => return self.write_gpt2(out),
+                Some(_) => {}
+                None => {
+                    let (key, expected) = ("tokenizer_class", "there");
+                    return Err(TokenizerError::field(TOKENIZER_CONFIG, key, expected, &Value::Null));
+                }
+            }
+        }
+        self.files.read_tokenizer()?;
+        let pieces = sentencepiece::read(&self.files, self.hparams, Added::Phi3)?;
+        self.write_pieces(pieces, out)
+    }
+
+    /// `Glm4Model.set_vocab`.
+    fn write_glm4(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        let loaded = self.write_gpt2_tokens(out)?;
+        let added = loaded.tokenizer.get_added_vocabulary().get_vocab();
+        let id = |token: &str| {
+            let id = added.get(token).map(|id| u64::from(*id));
+            let missing =
+                || TokenizerError::field(TOKENIZER, "added_tokens", "with GLM's", &Value::from(token));
+            id.ok_or_else(missing)
+        };
+        let (text, user) = (id("<|endoftext|>")?, id("<|user|>")?);
+        let mut special = SpecialVocab::read(&self.files, &special::TYPES, None)?;
+        for (kind, id) in [("eos", text), ("eot", user), ("unk", text), ("bos", text)] {
+            special.set_default(kind, id);
+        }
+        special.write(out)
+    }
+
+    /// `HunYuanModel.set_vocab`.
+    fn write_hunyuan(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        const GENERATION: &str = "generation_config.json";
+        if !self.files.checkpoint.has_file(TOKENIZER) {
+            return Err(TokenizerError::Missing(TOKENIZER));
+        }
+        self.write_gpt2_tokens(out)?;
+        // Some state that there is no padding by an id below zero.
+        let padded = self.hparams.get("pad_token_id").and_then(Value::as_i64).is_none_or(|id| id >= 0);
+        let types = special::TYPES.iter().copied().filter(|kind| padded || *kind != "pad");
+        SpecialVocab::read(&self.files, &types.collect::<Vec<_>>(), None)?.write(out)?;
+        let mut set = |file: &str, field: &str, key: &str, id: &Value| {
+            let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            out.set(key, number.ok_or_else(|| TokenizerError::field(file, field, "a token id", id))?);
+            Ok::<(), TokenizerError>(())
+        };
+        if let Some(id) = self.hparams.get("eod_token_id").filter(|v| !v.is_null()) {
+            set(json::CONFIG, "eod_token_id", "tokenizer.ggml.eos_token_id", id)?;
+        }
+        let generation = json::object(self.files.checkpoint, GENERATION)?.unwrap_or_default();
+        if let Some(Value::Array(ends)) = generation.get("eos_token_id")
+            && let [first, _, ..] = ends.as_slice()
+        {
+            set(GENERATION, "eos_token_id", "tokenizer.ggml.eot_token_id", first)?;
+        }
+        Ok(())
+    }
 }
 
 fn unsupported(file: &'static str, found: &str) -> TokenizerError {
     TokenizerError::Unsupported { file, found: found.to_owned() }
-}
-
-/// What the reference would write as the GGUF model `llama` (`LlamaHfVocab`).
-fn refuse_llama_vocabulary(tokenizer: &TokenizerJson) -> Result<(), TokenizerError> {
-    let model = &tokenizer.model;
-    let absent = |field| Err(TokenizerError::field(TOKENIZER, field, "there", &Value::Null));
-    let Some(kind) = model.kind.as_deref() else { return absent("model.type") };
-    let is_llama3 = model.ignore_merges == Some(true) && model.byte_fallback == Some(false);
-    if kind != "BPE" || is_llama3 || model.byte_fallback != Some(true) {
-        return Ok(());
-    }
-    match &tokenizer.decoder {
-        None => absent("decoder"),
-        Some(decoder) if decoder["type"] == "Sequence" => {
-            Err(unsupported(TOKENIZER, "BPE with byte fallback"))
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-/// `_set_vocab_gpt2`.
-fn write_gpt2(
-    files: &mut TokenizerFiles<'_>,
-    hparams: &Map<String, Value>,
-    pre_tokenizer: Option<&str>,
-    out: &mut Metadata,
-) -> Result<(), TokenizerError> {
-    let pre = pre_tokenizer.map(pre::named).transpose()?;
-    let loaded = Loaded::new(files)?;
-    let pre = match pre {
-        Some(name) => name,
-        None => pre::recognise(&loaded.tokenizer)?,
-    };
-    let tokens = vocab::tokens(&loaded, hparams)?;
-    out.set("tokenizer.ggml.model", "gpt2");
-    out.set("tokenizer.ggml.pre", pre);
-    out.set("tokenizer.ggml.tokens", tokens.texts);
-    out.set("tokenizer.ggml.token_type", tokens.types);
-    if !loaded.merges.is_empty() {
-        out.set("tokenizer.ggml.merges", loaded.merges);
-    }
-    SpecialVocab::read(files, &special::TYPES)?.write(out)
-}
-
-/// The infill tokens of Code Llama, known by its vocabulary's size.
-fn write_code_llama(files: &TokenizerFiles<'_>, out: &mut Metadata) -> Result<(), TokenizerError> {
-    let mut special = SpecialVocab::read(files, &["prefix", "suffix", "middle", "eot"])?;
-    special.set_default("prefix", 32007);
-    special.set_default("suffix", 32008);
-    special.set_default("middle", 32009);
-    special.set_default("eot", 32010);
-    special.write(out)
 }
 
 #[cfg(test)]

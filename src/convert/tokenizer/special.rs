@@ -37,18 +37,21 @@ pub(super) struct SpecialVocab {
     types: Vec<String>,
     ids: Vec<(String, u64)>,
     add: Vec<(String, bool)>,
+    /// Ids from here on belong to no token, and are passed over.
+    limit: Option<u64>,
     chat_template: Option<ChatTemplate>,
     lowercase: Option<bool>,
     strip_accents: Option<bool>,
 }
 
 impl SpecialVocab {
-    /// Reads the files for these types of special tokens.
-    pub(super) fn read(files: &TokenizerFiles<'_>, types: &[&str]) -> Result<Self, E> {
+    /// Reads the files for these types of special tokens, with ids below `limit`.
+    pub(super) fn read(files: &TokenizerFiles<'_>, types: &[&str], limit: Option<u64>) -> Result<Self, E> {
         let mut special = SpecialVocab {
             types: types.iter().map(|t| (*t).to_owned()).collect(),
             ids: Vec::new(),
             add: Vec::new(),
+            limit,
             chat_template: None,
             lowercase: None,
             strip_accents: None,
@@ -73,9 +76,15 @@ impl SpecialVocab {
 
     /// Sets an id unless there is one.
     pub(super) fn set_default(&mut self, kind: &str, id: u64) {
-        if !self.ids.iter().any(|(k, _)| k == kind) {
+        let exists = self.limit.is_none_or(|limit| id < limit);
+        if exists && !self.ids.iter().any(|(k, _)| k == kind) {
             self.ids.push((kind.to_owned(), id));
         }
+    }
+
+    /// Leaves the chat template to whoever wrote it before.
+    pub(super) fn without_chat_template(self) -> Self {
+        SpecialVocab { chat_template: None, ..self }
     }
 
     /// Writes everything but the merges, which come before.

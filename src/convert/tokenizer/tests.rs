@@ -362,22 +362,37 @@ fn other_tokenizers_are_refused_by_name() {
         assert!(matches!(folder.write(), Err(TokenizerError::Unsupported { .. })), "{part}");
         folder.check_error(&[part]);
     };
-    check(Folder::new().file("tokenizer.model", "x"), "`tokenizer.model`: a SentencePiece model");
-    check(Folder::new().style(Vocabulary::Qwen2).file("tokenizer.model", "x"), "`tokenizer.model`");
+    for style in [Vocabulary::Llama, Vocabulary::Qwen2] {
+        let damaged = Folder::new().style(style).file("tokenizer.model", "x");
+        damaged.check_error(&["`tokenizer.model` is no SentencePiece model"]);
+    }
     for kind in ["WordPiece", "WordLevel", "Unigram"] {
         check(Folder::new().tokenizer(|t| t["model"]["type"] = kind.into()), kind);
     }
     let unigram = Folder::new()
         .tokenizer(|t| t["model"] = json!({"type": "Unigram", "unk_id": 0, "vocab": [["a", -1.5]]}));
     check(unigram, "Unigram");
-    let fallback = Folder::new().tokenizer(|t| {
-        t["model"]["byte_fallback"] = true.into();
-        t["decoder"] = json!({"type": "Sequence", "decoders": []});
-    });
-    check(fallback, "BPE with byte fallback");
     Folder::new()
         .config("tokenizer_class", json!("T5Tokenizer"))
         .check_error(&["tokenizer_config.json", "T5Tokenizer"]);
+}
+
+#[test]
+fn llama_vocabularies_are_told_by_their_bytes() {
+    let folder = Folder::new().tokenizer(|t| {
+        t["model"]["byte_fallback"] = true.into();
+        t["model"]["vocab"]["<0x0A>"] = 4.into();
+        for (id, token) in (5..).zip(t["added_tokens"].as_array_mut().unwrap()) {
+            token["id"] = id.into();
+        }
+        t["decoder"] = json!({"type": "Sequence", "decoders": [{"type": "ByteFallback"}]});
+    });
+    let out = folder.write().unwrap();
+    assert_eq!(out.get("tokenizer.ggml.model"), Some(&"llama".into()));
+    let expected = strings(&["a", "b", "ab", "Ġ", "<0x0A>", "<s>", "</s>", "<think>"]);
+    assert_eq!(out.get("tokenizer.ggml.tokens"), Some(&expected));
+    assert_eq!(out.get("tokenizer.ggml.token_type"), Some(&vec![1i32, 1, 1, 1, 6, 3, 3, 4].into()));
+    assert_eq!(out.get("tokenizer.ggml.scores"), Some(&vec![-1000f32; 8].into()));
 }
 
 #[test]

@@ -11,13 +11,15 @@ use super::load::Loaded;
 use crate::gguf::Strings;
 
 /// More than any vocabulary has (2^18 to 2^20), and little enough to list.
-const MAX_VOCABULARY: u64 = 1 << 24;
+pub(super) const MAX_VOCABULARY: u64 = 1 << 24;
 
 /// Numbers of `enum llama_token_type`.
-const NORMAL: i32 = 1;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
+pub(super) const NORMAL: i32 = 1;
+pub(super) const UNKNOWN: i32 = 2;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
+pub(super) const BYTE: i32 = 6;
 
 /// Every token of the embedding matrix.
 pub(super) struct Tokens {
@@ -97,7 +99,7 @@ fn vocabulary_size(loaded: &Loaded, hparams: &Map<String, Value>) -> Result<u64,
 }
 
 /// `does_token_look_special`.
-fn looks_special(token: &str) -> bool {
+pub(super) fn looks_special(token: &str) -> bool {
     let between = |start, end| token.starts_with(start) && token.ends_with(end);
     ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(&token)
         || between("<|", "|>")

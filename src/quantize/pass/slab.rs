@@ -94,6 +94,14 @@ fn step(recipe: &TensorRecipe, size: u64) -> u64 {
     if recipe.shape.len() == 1 { rows.count } else { groups * rows.together }
 }
 
+/// What is added to the source's values.
+fn plus_of(recipe: &TensorRecipe) -> f32 {
+    match recipe.source {
+        Recipe::Rows { plus, .. } => plus,
+        Recipe::Values(_) => 0.0,
+    }
+}
+
 fn source_bytes(recipe: &TensorRecipe, values: u64) -> u64 {
     let ty = match &recipe.source {
         Recipe::Rows { parts, .. } => parts.first().map_or(GgmlType::F32, |p| p.ty),
@@ -188,7 +196,8 @@ impl<'a> Worker<'a> {
         let mut base_bytes = None;
         let wants_base = wanted.contains(&base);
         let wants_floats = wanted.iter().any(|t| *t != base);
-        if source == base {
+        let plus = plus_of(recipe);
+        if source == base && plus == 0.0 {
             if wants_floats {
                 self.decode(source, slab.values, None);
             }
@@ -197,6 +206,7 @@ impl<'a> Worker<'a> {
             }
         } else {
             self.decode(source, slab.values, None);
+            self.add(plus, source);
             let exact = base == GgmlType::F32;
             if wants_base || !exact {
                 let bytes = self.quantize(base, recipe, &runs(slab, recipe, None))?;
@@ -254,7 +264,7 @@ impl<'a> Worker<'a> {
                     .extend(values[from..from + slab.values as usize].iter().flat_map(|v| v.to_le_bytes()));
                 return Ok(GgmlType::F32);
             }
-            Recipe::Rows { parts, order } => (parts, *order),
+            Recipe::Rows { parts, order, .. } => (parts, *order),
         };
         let part: &Part = &parts[slab.part];
         let row_bytes = row_bytes(part, &rows);
@@ -279,6 +289,20 @@ impl<'a> Worker<'a> {
     fn decode(&mut self, ty: GgmlType, values: u64, bytes: Option<&[u8]>) {
         self.floats.resize(values as usize, 0.0);
         block::dequantize(ty, bytes.unwrap_or(&self.ordered), &mut self.floats);
+    }
+
+    /// Adds to each value what the recipe says, as torch does: in the source's precision, and BF16 in single.
+    fn add(&mut self, plus: f32, source: GgmlType) {
+        if plus == 0.0 {
+            return;
+        }
+        let half = source == GgmlType::F16;
+        for value in &mut self.floats {
+            *value += plus;
+            if half {
+                *value = half::f16::from_f32(*value).to_f32();
+            }
+        }
     }
 
     /// The slab's values in this type; each run of them by its importance.

@@ -33,7 +33,12 @@ fn recipe(name: &str, shape: &[u64], ty: GgmlType, offsets: &[u64], order: RowOr
         .iter()
         .map(|o| Part { name: name.to_owned(), shard: 0, offset: o * 4, ty: GgmlType::F32 })
         .collect();
-    TensorRecipe { name: name.to_owned(), shape: shape.to_vec(), ty, source: Recipe::Rows { parts, order } }
+    TensorRecipe {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        ty,
+        source: Recipe::Rows { parts, order, plus: 0.0 },
+    }
 }
 
 fn blueprint(tensors: Vec<TensorRecipe>) -> Blueprint {
@@ -74,7 +79,7 @@ fn expected(floats: &[f32], blueprint: &Blueprint, header: &Header) -> Vec<u8> {
     for (recipe, info) in blueprint.tensors.iter().zip(&header.tensors) {
         let values: Vec<f32> = match &recipe.source {
             Recipe::Values(v) => v.clone(),
-            Recipe::Rows { parts, order } => {
+            Recipe::Rows { parts, order, .. } => {
                 let n = recipe.shape.iter().product::<u64>() / parts.len() as u64;
                 let row = if recipe.shape.len() == 1 { 1 } else { recipe.shape[0] };
                 let rows = n / row;

@@ -9,27 +9,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use half::{bf16, f16};
 use serde_json::{Value, json};
 
-use super::random::{Random, Style};
+use super::weights::{self, Float, VOCABULARY};
 
-/// Rows of the embeddings: a few more than the highest id of the tokenizer.
-const VOCABULARY: u64 = 46464;
-/// Rows of the embeddings that are not zero.
-const USED_ROWS: u64 = 1536;
-
-const CHAT_TEMPLATE: &str = "{% for message in messages %}\
+pub(crate) const CHAT_TEMPLATE: &str = "{% for message in messages %}\
      {{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}\
      {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-
-/// How a checkpoint holds its weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Float {
-    F32,
-    F16,
-    BF16,
-}
 
 /// A scaling of rotary embeddings, as `config.json` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,23 +125,7 @@ impl Fixture {
             });
             files.push(("special_tokens_map.json".to_owned(), text(&tokens)));
         }
-        let tensors = self.tensors();
-        if self.shards == 1 {
-            files.push(("model.safetensors".to_owned(), self.safetensors(&tensors)));
-            return files;
-        }
-        let mut map = serde_json::Map::new();
-        let mut total = 0u64;
-        for (i, part) in tensors.chunks(tensors.len().div_ceil(self.shards)).enumerate() {
-            let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, self.shards);
-            for (tensor, shape) in part {
-                map.insert(tensor.clone(), json!(name));
-                total += shape.iter().product::<u64>() * self.bytes();
-            }
-            files.push((name, self.safetensors(part)));
-        }
-        let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
-        files.push(("model.safetensors.index.json".to_owned(), text(&index)));
+        files.extend(weights::files(self.folder, self.float, &self.tensors(), self.shards));
         files
     }
 
@@ -289,65 +259,9 @@ impl Fixture {
         }
         all
     }
-
-    fn bytes(&self) -> u64 {
-        if self.float == Float::F32 { 4 } else { 2 }
-    }
-
-    /// A safetensors file. The tensors' bytes come in the order of their names, as the safetensors library has them.
-    fn safetensors(&self, tensors: &[(String, Vec<u64>)]) -> Vec<u8> {
-        let mut sorted: Vec<_> = tensors.iter().collect();
-        sorted.sort();
-        let dtype = match self.float {
-            Float::F32 => "F32",
-            Float::F16 => "F16",
-            Float::BF16 => "BF16",
-        };
-        let mut header = serde_json::Map::new();
-        header.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
-        let mut end = 0;
-        for (name, shape) in &sorted {
-            let start = end;
-            end += shape.iter().product::<u64>() * self.bytes();
-            header.insert(
-                name.clone(),
-                json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }),
-            );
-        }
-        let mut header = Value::Object(header).to_string();
-        while !header.len().is_multiple_of(8) {
-            header.push(' ');
-        }
-        let mut out = Vec::with_capacity(8 + header.len() + end as usize);
-        out.extend_from_slice(&(header.len() as u64).to_le_bytes());
-        out.extend_from_slice(header.as_bytes());
-        for (name, shape) in sorted {
-            self.weights(name, shape, &mut out);
-        }
-        out
-    }
-
-    fn weights(&self, name: &str, shape: &[u64], out: &mut Vec<u8>) {
-        let mut random = Random::new(self.folder, name);
-        let row = shape[shape.len() - 1];
-        let rows: u64 = shape[..shape.len() - 1].iter().product();
-        let used = if rows == VOCABULARY { USED_ROWS } else { rows };
-        for _ in 0..used {
-            let style = if shape.len() == 1 { Style::NearOne } else { random.style() };
-            for _ in 0..row {
-                let value = random.value(style);
-                match self.float {
-                    Float::F32 => out.extend_from_slice(&value.to_le_bytes()),
-                    Float::F16 => out.extend_from_slice(&f16::from_f32(value).to_le_bytes()),
-                    Float::BF16 => out.extend_from_slice(&bf16::from_f32(value).to_le_bytes()),
-                }
-            }
-        }
-        out.resize(out.len() + ((rows - used) * row * self.bytes()) as usize, 0);
-    }
 }
 
-fn text(value: &Value) -> Vec<u8> {
+pub(crate) fn text(value: &Value) -> Vec<u8> {
     let mut text = serde_json::to_string_pretty(value).expect("JSON values can be written");
     text.push('\n');
     text.into_bytes()

@@ -3,9 +3,12 @@
 //! `cargo run --example fixtures -- checkpoints INTO [FOLDER…]` writes those seeded checkpoints, or all, into `INTO`;
 //! `models INTO` the seeded GGUF files and importance matrices.
 
+mod families;
 mod fixtures;
 mod models;
+mod pieces;
 mod random;
+mod weights;
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -18,8 +21,16 @@ fn main() -> io::Result<()> {
         ["checkpoints", into, ref only @ ..] => {
             let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tiny/tokenizer.json");
             let tokenizer = fs::read(tokenizer)?;
-            let mut wanted = FIXTURES.iter().filter(|f| only.is_empty() || only.contains(&f.folder));
-            wanted.try_for_each(|fixture| fixture.write(Path::new(into), &tokenizer))
+            let wanted = |folder: &str| only.is_empty() || only.contains(&folder);
+            for fixture in FIXTURES.iter().filter(|f| wanted(f.folder)) {
+                fixture.write(Path::new(into), &tokenizer)?;
+            }
+            for family in families::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))? {
+                if wanted(&family.folder) {
+                    family.write(Path::new(into), &tokenizer)?;
+                }
+            }
+            Ok(())
         }
         ["models", into] => models::files()
             .into_iter()

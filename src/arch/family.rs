@@ -1,0 +1,179 @@
+//! What a family of models is: everything in which its conversion differs from that of any other.
+//!
+//! A family's file is one [`Family`] that states what is its own and takes the rest from [`Family::PLAIN`]: the plain
+//! decoder, whose tensors go into the GGUF file one by one under another name.
+
+use super::{Extent, HparamError, Hparams, Key, Tensor};
+
+/// A family of models that are converted in the same way.
+#[derive(Debug)]
+pub struct Family {
+    /// `general.architecture`, and the prefix of the family's metadata.
+    pub name: &'static str,
+    /// The classes of checkpoints: `architectures` in `config.json`.
+    pub architectures: &'static [&'static str],
+    /// Those of them whose tensors lack the prefix `model.`, which is put before.
+    pub unprefixed: &'static [&'static str],
+    /// Tensors that are left out, by the names in the checkpoint.
+    pub skipped: &'static [Skip],
+    /// Parts of tensor names, and what takes their place.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// Endings of the names that lack `.weight`, which is put behind.
+    pub unsuffixed: &'static [&'static str],
+    /// The tensors that a model of the family has.
+    pub tensors: &'static [Tensor],
+    /// Shapes other than [`Tensor::extents`], in the checkpoint's order.
+    pub shapes: &'static [(Tensor, &'static [Extent])],
+    /// Tensors that become several.
+    pub splits: &'static [Split],
+    /// Numbered tensors of a layer that become one.
+    pub stacks: &'static [Stack],
+    /// Modules (last part of the name but the suffix) whose rows are reordered within each head, from the halves of a
+    /// rotary embedding one after the other to the halves interleaved.
+    pub rope_rows: &'static [(&'static str, Heads)],
+    /// Whether weights of norms are stored less one.
+    pub shifted_norms: bool,
+    /// Whether tensors may have biases.
+    pub biases: bool,
+    /// Whether an output matrix is written where the configuration says that the embeddings serve as one.
+    pub tied_output: bool,
+    /// Whether rows of the embeddings beyond the vocabulary are cut off.
+    pub cut_embeddings: bool,
+    /// Tensors that the checkpoint does not have, which come first.
+    pub computed: &'static [Computed],
+    /// Changes hyper-parameters before [`Family::keys`] are made of them.
+    pub adjust: fn(&mut Hparams) -> Result<(), HparamError>,
+    /// Metadata, in the order in which it is written.
+    pub keys: &'static [Key],
+    /// How the vocabulary is found.
+    pub vocabulary: Vocabulary,
+    /// Whether rerankers, which the reference gives a classification head, come under the same architectures.
+    pub rerankers: bool,
+}
+
+impl Family {
+    /// A family without anything of its own.
+    pub const PLAIN: Family = Family {
+        name: "",
+        architectures: &[],
+        unprefixed: &[],
+        skipped: &[],
+        renamed: &[],
+        unsuffixed: &[],
+        tensors: &[],
+        shapes: &[],
+        splits: &[],
+        stacks: &[],
+        rope_rows: &[],
+        shifted_norms: false,
+        biases: true,
+        tied_output: true,
+        cut_embeddings: false,
+        computed: &[],
+        adjust: |_| Ok(()),
+        keys: &[Key::Common],
+        vocabulary: Vocabulary::Gpt2,
+        rerankers: false,
+    };
+
+    /// The extents of a tensor in this family's checkpoints.
+    pub fn extents(&self, tensor: Tensor) -> &'static [Extent] {
+        self.shapes.iter().find(|(t, _)| *t == tensor).map_or(tensor.extents(), |(_, extents)| extents)
+    }
+
+    /// Whether the checkpoint's tensor `name` is left out.
+    pub fn skips(&self, name: &str) -> bool {
+        self.skipped.iter().any(|skip| match skip {
+            Skip::Name(whole) => name == *whole,
+            Skip::Prefix(start) => name.starts_with(start),
+            Skip::Part(part) => name.contains(part),
+        })
+    }
+}
+
+/// Tensors that are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// The one of this name.
+    Name(&'static str),
+    /// Those whose names start so.
+    Prefix(&'static str),
+    /// Those that have this in their names.
+    Part(&'static str),
+}
+
+/// Heads of a tensor whose rows are reordered within each head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heads {
+    /// The query heads.
+    Query,
+    /// The key heads.
+    Key,
+}
+
+/// A tensor whose rows are those of several, one after the other; in a stack, for each of its parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Split {
+    /// Name in the checkpoint without `.weight` or `.bias`; `{}` is the layer.
+    pub name: &'static str,
+    /// What it becomes, in the order of the rows and of the output.
+    pub into: &'static [Tensor],
+}
+
+/// Numbered tensors, one an expert or head, that become one with one more extent.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack {
+    /// What stands before the number; `{}` is the layer.
+    pub before: &'static str,
+    /// Names of the hyper-parameter that says how many there are.
+    pub count: &'static [&'static str],
+    /// What stands behind the number (but for `.weight`), and what becomes of it, in the order of the output. The layer's
+    /// tensors come out together, once the last of them was read.
+    pub members: &'static [(&'static str, Tensor)],
+}
+
+/// Tensors that the checkpoint does not have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Computed {
+    /// The frequency factors of Llama 3's rope, where the model has that. Its `factor`, where none is stated.
+    Llama3 {
+        /// `factor`, unless the configuration states it.
+        factor: f64,
+    },
+    /// The long and short factors of Phi 3's rope, and the factor of its attention, which is metadata.
+    LongRope,
+    /// The long and short factors alone.
+    RopeFactors,
+}
+
+/// The tokenizer files that a family looks for, and the keys that go with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// `TextModel.set_vocab`: byte-level BPE.
+    Gpt2,
+    /// `LlamaModel.set_vocab`: SentencePiece, then a Llama tokenizer in `tokenizer.json`, then byte-level BPE; and
+    /// `add_space_prefix` from `tokenizer_config.json`, CodeLlama's infill tokens, no BOS token for 49152 tokens.
+    Llama,
+    /// `Qwen2Model.set_vocab`: SentencePiece, then byte-level BPE.
+    Qwen2,
+    /// `GemmaModel.set_vocab`: SentencePiece, with CodeGemma's end of turn, and no space before the text.
+    Gemma,
+    /// `_set_vocab_sentencepiece`: SentencePiece and nothing else.
+    SentencePiece,
+    /// `Gemma2Model.set_vocab`: SentencePiece, and no space before the text.
+    Gemma2,
+    /// `Gemma3Model.set_vocab`: as Gemma 2's, or else byte-level BPE.
+    Gemma3,
+    /// `Phi3MiniModel.set_vocab`: SentencePiece with the added tokens of all files, unless the class is GPT-2's.
+    Phi3,
+    /// `StableLMModel.set_vocab`: byte-level BPE from `tokenizer.json` only.
+    StableLm,
+    /// `NemotronModel.set_vocab`: SentencePiece, and fixed tokens for padding and unknown.
+    Nemotron,
+    /// `Ernie4_5Model.set_vocab`: SentencePiece, and `add_space_prefix` from `tokenizer_config.json`.
+    Ernie,
+    /// `Glm4Model.set_vocab`: byte-level BPE, with special tokens by their names.
+    Glm4,
+    /// `HunYuanModel.set_vocab`: byte-level BPE, and the ends of text and turn from other files.
+    Hunyuan,
+}

@@ -1,0 +1,112 @@
+//! Granite: Llama's layers with factors on attention, embeddings, residuals and logits; and its models with experts.
+
+use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE, single_unless_zero};
+use super::llama::LLAMA_LIKE;
+use super::{Family, HparamError, Hparams, Key, Skip, Split, Store, Tensor, When};
+
+/// `GraniteModel` in the reference's `conversion/granite.py`.
+pub(super) static GRANITE: Family = Family {
+    name: "granite",
+    architectures: &["GraniteForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnNorm,
+        Tensor::FfnGate,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+    ],
+    keys: &[
+        Key::Common,
+        VOCABULARY_SIZE,
+        ROPE_DIMENSIONS,
+        ATTENTION_SCALE,
+        EMBEDDING_SCALE,
+        RESIDUAL_SCALE,
+        LOGIT_SCALE,
+    ],
+    ..GRANITE_LIKE
+};
+
+/// `GraniteMoeModel` in the reference's `conversion/granite.py`.
+pub(super) static GRANITE_MOE: Family = Family {
+    name: "granitemoe",
+    architectures: &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnNorm,
+        Tensor::FfnGateInp,
+        Tensor::FfnGateExps,
+        Tensor::FfnDownExps,
+        Tensor::FfnUpExps,
+        Tensor::FfnGateShexp,
+        Tensor::FfnUpShexp,
+        Tensor::FfnDownShexp,
+    ],
+    splits: &[
+        Split {
+            name: "model.layers.{}.block_sparse_moe.input_linear",
+            into: &[Tensor::FfnGateExps, Tensor::FfnUpExps],
+        },
+        Split {
+            name: "model.layers.{}.shared_mlp.input_linear",
+            into: &[Tensor::FfnGateShexp, Tensor::FfnUpShexp],
+        },
+    ],
+    keys: &[
+        Key::Common,
+        VOCABULARY_SIZE,
+        ROPE_DIMENSIONS,
+        ATTENTION_SCALE,
+        EMBEDDING_SCALE,
+        RESIDUAL_SCALE,
+        LOGIT_SCALE,
+        Key::Of(
+            "expert_shared_feed_forward_length",
+            Store::Count,
+            When::NotZero,
+            &["shared_intermediate_size"],
+        ),
+    ],
+    ..GRANITE_LIKE
+};
+
+const GRANITE_LIKE: Family = Family {
+    skipped: &[
+        Skip::Prefix("encoder."),
+        Skip::Part("image_"),
+        Skip::Part("layerwise_projectors"),
+        Skip::Part("spatial_projectors"),
+    ],
+    adjust,
+    ..LLAMA_LIKE
+};
+
+/// A stated width of heads does not count; the text model of Granite's vision models is another matter.
+fn adjust(h: &mut Hparams) -> Result<(), HparamError> {
+    h.remove("head_dim");
+    for key in ["spatial_target_layers", "deepstack_layer_map"] {
+        if let Some(value) = h.get(key) {
+            return Err(HparamError::unsupported(key, value));
+        }
+    }
+    Ok(())
+}
+
+const ATTENTION_SCALE: Key = single_unless_zero("attention.scale", &["attention_multiplier"]);
+const EMBEDDING_SCALE: Key = single_unless_zero("embedding_scale", &["embedding_multiplier"]);
+const RESIDUAL_SCALE: Key = single_unless_zero("residual_scale", &["residual_multiplier"]);
+const LOGIT_SCALE: Key = single_unless_zero("logit_scale", &["logits_scaling"]);

@@ -1,0 +1,60 @@
+//! LFM2 with experts: short convolutions, attention in some layers, and experts in all but the first.
+
+use super::key::{VOCABULARY_SIZE, count_of};
+use super::{Family, HparamError, Hparams, Key, Stack, Tensor};
+
+/// `LFM2MoeModel` in the reference's `conversion/lfm2.py`.
+pub(super) static LFM2_MOE: Family = Family {
+    name: "lfm2moe",
+    architectures: &["Lfm2MoeForCausalLM"],
+    renamed: &[(".expert_bias", ".expert_bias.bias")],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::TokenEmbdNorm,
+        Tensor::ShortconvConv,
+        Tensor::ShortconvInProj,
+        Tensor::ShortconvOutProj,
+        Tensor::FfnGate,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+        Tensor::FfnNorm,
+        Tensor::AttnNorm,
+        Tensor::AttnQNorm,
+        Tensor::AttnKNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnGateInp,
+        Tensor::FfnGateExps,
+        Tensor::FfnDownExps,
+        Tensor::FfnUpExps,
+        Tensor::FfnExpProbsB,
+    ],
+    stacks: &[Stack {
+        before: "model.layers.{}.feed_forward.experts.",
+        count: &["num_local_experts", "num_experts"],
+        members: &[("w1", Tensor::FfnGateExps), ("w2", Tensor::FfnDownExps), ("w3", Tensor::FfnUpExps)],
+    }],
+    adjust: key_heads_by_layer,
+    keys: &[
+        Key::Common,
+        count_of("expert_feed_forward_length", &["moe_intermediate_size"]),
+        count_of("leading_dense_block_count", &["num_dense_layers"]),
+        // Sigmoid.
+        Key::Is("expert_gating_func", |_| Ok(Some(2u32.into()))),
+        VOCABULARY_SIZE,
+        count_of("shortconv.l_cache", &["conv_L_cache"]),
+    ],
+    ..Family::PLAIN
+};
+
+/// Layers without attention have no key heads.
+fn key_heads_by_layer(h: &mut Hparams) -> Result<(), HparamError> {
+    let heads = h.required_count(&["num_key_value_heads"])?;
+    let types = h.get("layer_types").ok_or_else(|| HparamError::missing(&["layer_types"]))?;
+    let types = types.as_array().ok_or_else(|| HparamError::wrong("layer_types", types, "a list"))?;
+    let heads: Vec<u32> = types.iter().map(|t| if t == "full_attention" { heads } else { 0 }).collect();
+    h.set("num_key_value_heads", heads.into());
+    Ok(())
+}

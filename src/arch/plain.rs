@@ -1,0 +1,91 @@
+//! Families with little of their own: SmolLM 3, Arcee, StarCoder 2, Seed-OSS.
+
+use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE};
+use super::llama::{LLAMA_KEYS, LLAMA_LIKE};
+use super::{Family, Key, Tensor};
+
+/// `SmolLM3Model` in the reference's `conversion/llama.py`.
+pub(super) static SMOLLM3: Family = Family {
+    name: "smollm3",
+    architectures: &["SmolLM3ForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::RopeFreqs,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnNorm,
+        Tensor::FfnGate,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+    ],
+    keys: LLAMA_KEYS,
+    ..LLAMA_LIKE
+};
+
+/// `ArceeModel` in the reference's `conversion/llama.py`: a feed-forward part without a gate.
+pub(super) static ARCEE: Family = Family {
+    name: "arcee",
+    architectures: &["ArceeForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::RopeFreqs,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnNorm,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+    ],
+    keys: &[Key::Common, VOCABULARY_SIZE, ROPE_DIMENSIONS, Key::Pooling],
+    ..LLAMA_LIKE
+};
+
+/// `StarCoder2Model` in the reference's `conversion/starcoder.py`: biases everywhere, no gate.
+pub(super) static STARCODER2: Family = Family {
+    name: "starcoder2",
+    architectures: &["Starcoder2ForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnNorm,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+    ],
+    ..Family::PLAIN
+};
+
+/// `SeedOssModel` in the reference's `conversion/olmo.py`.
+pub(super) static SEED_OSS: Family = Family {
+    name: "seed_oss",
+    architectures: &["SeedOssForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::AttnPostNorm,
+        Tensor::FfnGate,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+        Tensor::OutputNorm,
+        Tensor::Output,
+    ],
+    ..Family::PLAIN
+};

@@ -1,0 +1,81 @@
+//! `families`: which architectures are converted natively, and which by the reference's own converter.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::failure::Failure;
+use super::{Context, print};
+use crate::arch::{self, FAMILIES, Vocabulary};
+
+/// Prints the table, or the same as JSON.
+///
+/// # Errors
+/// Nobody takes the output.
+pub(super) fn run(context: &Context) -> Result<(), Failure> {
+    if !context.json {
+        return print(&page());
+    }
+    let native: Vec<_> = FAMILIES
+        .iter()
+        .map(|f| json!({ "family": f.name, "architectures": f.architectures, "tokenizers": tokenizers(f.vocabulary) }))
+        .collect();
+    let fallback: Vec<_> = arch::fallback().map(|(name, _)| name).collect();
+    print(&format!("{}\n", json!({ "native": native, "fallback": fallback })))
+}
+
+/// docs/families.md.
+pub fn page() -> String {
+    let mut out = String::from(
+        "# Families\n\n\
+         Generated from the source; `JAMPH_UPDATE=1 cargo test` rewrites it. `jamph-quantizer families` prints it.\n\n\
+         ## Native\n\n\
+         Converted by this program: no Python, no intermediate file, byte for byte what `convert_hf_to_gguf.py` writes. A\n\
+         small checkpoint of each, of its real class's shapes, is converted and quantized by `cargo test` and compared with\n\
+         what the reference made of it (`tests/parity/`).\n\n\
+         | family | `architectures` in `config.json` | tokenizer files |\n|---|---|---|\n",
+    );
+    for family in FAMILIES {
+        let names: Vec<String> = family.architectures.iter().map(|a| format!("`{a}`")).collect();
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} |",
+            family.name,
+            names.join(", "),
+            tokenizers(family.vocabulary).join("; ")
+        );
+    }
+    out += "\n## Through the fallback\n\n\
+            The reference's converter knows these as well; they are not built natively yet. With a `llama_cpp:` toolchain its\n\
+            converter is run in their place, which needs Python and room for one more file.\n\n";
+    let mut modules: Vec<(&str, Vec<String>)> = Vec::new();
+    for (name, module) in arch::fallback() {
+        match modules.iter_mut().find(|(m, _)| *m == module) {
+            Some((_, names)) => names.push(format!("`{name}`")),
+            None => modules.push((module, vec![format!("`{name}`")])),
+        }
+    }
+    modules.sort();
+    out += "| module | `architectures` |\n|---|---|\n";
+    for (module, names) in modules {
+        let _ = writeln!(out, "| {module} | {} |", names.join(", "));
+    }
+    out
+}
+
+/// Where a family's tokenizer is looked for, in this order.
+fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
+    const BPE: &str = "byte-level BPE";
+    const PIECES: &str = "SentencePiece";
+    match vocabulary {
+        Vocabulary::Gpt2 | Vocabulary::StableLm | Vocabulary::Glm4 | Vocabulary::Hunyuan => &[BPE],
+        Vocabulary::Llama => &[PIECES, "`tokenizer.json` of Llama 2", BPE],
+        Vocabulary::Qwen2 | Vocabulary::Gemma3 => &[PIECES, BPE],
+        Vocabulary::Phi3 => &[BPE, PIECES],
+        Vocabulary::SentencePiece
+        | Vocabulary::Gemma
+        | Vocabulary::Gemma2
+        | Vocabulary::Nemotron
+        | Vocabulary::Ernie => &[PIECES],
+    }
+}

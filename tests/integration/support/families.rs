@@ -1,0 +1,168 @@
+//! Seeded checkpoints of every family beyond the first four: `tests/families/*.json` with weights and a tokenizer.
+//!
+//! In: such a file, which `scripts/make-families` wrote of the family's real classes. Out: the files of a Hugging Face
+//! folder, the same bytes on every machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::fixtures::{CHAT_TEMPLATE, text};
+use super::pieces;
+use super::weights::{self, Float};
+
+/// What `scripts/make-families` wrote.
+#[derive(Deserialize)]
+pub(crate) struct Family {
+    #[serde(skip)]
+    pub(crate) folder: String,
+    tokenizer: Tokenizer,
+    tokenizer_class: String,
+    options: Map<String, Value>,
+    extra_tokens: Vec<String>,
+    shards: usize,
+    config: Value,
+    tensors: BTreeMap<String, Vec<u64>>,
+}
+
+/// Which form of the example's tokenizer a checkpoint has.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum Tokenizer {
+    /// As it is: byte-level BPE.
+    Bpe,
+    /// A SentencePiece model such as Llama's.
+    Pieces,
+    /// The same in a `tokenizer.json`, without the model.
+    PiecesJson,
+    /// A SentencePiece model such as Gemma's.
+    GemmaPieces,
+}
+
+/// Every family's checkpoint, by folder; `tests` is the folder of that name.
+pub(crate) fn all(tests: &Path) -> io::Result<Vec<Family>> {
+    let mut families = Vec::new();
+    for entry in fs::read_dir(tests.join("families"))? {
+        let path = entry?.path();
+        let mut family: Family = serde_json::from_slice(&fs::read(&path)?)?;
+        family.folder = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        families.push(family);
+    }
+    families.sort_by(|a, b| a.folder.cmp(&b.folder));
+    Ok(families)
+}
+
+impl Family {
+    /// Writes the folder into another one; `tokenizer` is the example's `tokenizer.json`.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(crate) fn write(&self, into: &Path, tokenizer: &[u8]) -> io::Result<()> {
+        let folder = into.join(&self.folder);
+        fs::create_dir_all(&folder)?;
+        for (name, bytes) in self.files(tokenizer)? {
+            fs::write(folder.join(name), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn files(&self, tokenizer: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let float = match self.config["torch_dtype"].as_str() {
+            Some("float32") => Float::F32,
+            Some("float16") => Float::F16,
+            _ => Float::BF16,
+        };
+        let tensors: Vec<(String, Vec<u64>)> = self.tensors.clone().into_iter().collect();
+        let mut files = weights::files(&self.folder, float, &tensors, self.shards);
+        files.push(("config.json".to_owned(), text(&self.config)));
+        let generation = json!({ "bos_token_id": 1, "eos_token_id": [2, 1], "pad_token_id": 0 });
+        files.push(("generation_config.json".to_owned(), text(&generation)));
+        let mut config = json!({
+            "clean_up_tokenization_spaces": false,
+            "model_max_length": 4096,
+            "tokenizer_class": self.tokenizer_class,
+        });
+        let vocabulary: Value = serde_json::from_slice(tokenizer)?;
+        match self.tokenizer {
+            Tokenizer::Bpe => {
+                config["bos_token"] = json!("<|im_start|>");
+                config["eos_token"] = json!("<|im_end|>");
+                config["pad_token"] = json!("<|im_end|>");
+                config["unk_token"] = json!("<|endoftext|>");
+                config["add_prefix_space"] = json!(false);
+                files.push(("tokenizer.json".to_owned(), self.with_extra_tokens(tokenizer, vocabulary)));
+            }
+            Tokenizer::Pieces | Tokenizer::PiecesJson => {
+                config["bos_token"] = json!("<s>");
+                config["eos_token"] = json!("</s>");
+                config["unk_token"] = json!("<unk>");
+                let added = |content: &str, special: bool| {
+                    json!({
+                        "content": content, "lstrip": false, "normalized": !special, "rstrip": false, "single_word": false,
+                        "special": special
+                    })
+                };
+                let mut decoder =
+                    json!({ "0": added("<unk>", true), "1": added("<s>", true), "2": added("</s>", true) });
+                if self.tokenizer == Tokenizer::Pieces {
+                    // Ids beyond the model: special, looking special, with a space, and beyond the vocabulary.
+                    decoder["2040"] = added("[TOOL]", true);
+                    decoder["2041"] = added("<|end|>", false);
+                    decoder["2042"] = added("▁my▁word", false);
+                    if self.config["model_type"] != "phi3" && self.config["model_type"] != "phimoe" {
+                        decoder["2050"] = added("beyond", false);
+                    }
+                    files.push(("tokenizer.model".to_owned(), pieces::llama(&vocabulary)));
+                    files.push((
+                        "added_tokens.json".to_owned(),
+                        text(&json!({ "[OLD]": 2039, "[TOOL]": 2040 })),
+                    ));
+                } else {
+                    files.push(("tokenizer.json".to_owned(), text(&pieces::llama_json(&vocabulary))));
+                }
+                config["added_tokens_decoder"] = decoder;
+            }
+            Tokenizer::GemmaPieces => {
+                config["bos_token"] = json!("<bos>");
+                config["eos_token"] = json!("<eos>");
+                config["pad_token"] = json!("<pad>");
+                config["unk_token"] = json!("<unk>");
+                let mut decoder = Map::new();
+                for (id, (token, special)) in pieces::gemma_added().into_iter().enumerate() {
+                    let entry = json!({
+                        "content": token, "lstrip": false, "normalized": false, "rstrip": false, "single_word": false,
+                        "special": special
+                    });
+                    decoder.insert(id.to_string(), entry);
+                }
+                config["added_tokens_decoder"] = decoder.into();
+                files.push(("tokenizer.model".to_owned(), pieces::gemma(&vocabulary)));
+            }
+        }
+        config["chat_template"] = json!(CHAT_TEMPLATE);
+        for (key, value) in &self.options {
+            config[key] = value.clone();
+        }
+        files.push(("tokenizer_config.json".to_owned(), text(&config)));
+        Ok(files)
+    }
+
+    /// The example's `tokenizer.json`, with more added tokens.
+    fn with_extra_tokens(&self, as_it_is: &[u8], mut tokenizer: Value) -> Vec<u8> {
+        if self.extra_tokens.is_empty() {
+            return as_it_is.to_owned();
+        }
+        for (id, token) in (46440..).zip(&self.extra_tokens) {
+            let entry = json!({
+                "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+                "special": true
+            });
+            tokenizer["added_tokens"].as_array_mut().expect("a list").push(entry);
+        }
+        text(&tokenizer)
+    }
+}
