@@ -31,8 +31,8 @@ class GitHub:
         self.token, self.reading = "ghs_" + "a1B2" * 9, "ghs_" + "r3aD" * 9
         self.lock = threading.Lock()
         self.issues, self.comments, self.releases, self.assets = {}, {}, {}, {}
-        self.commits = {}
-        self.writes = []
+        self.commits, self.sources = {}, {}
+        self.reads = []
         self.number = 100
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"github": self}))
         self.api = f"http://127.0.0.1:{self.server.server_port}"
@@ -80,11 +80,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def answer(self, status, content=None, kind="application/json; charset=utf-8"):
+    def answer(self, status, content=None, kind="application/json; charset=utf-8", location=None):
         body = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if location:
+            self.send_header("Location", location)
         self.end_headers()
         self.wfile.write(body)
 
@@ -96,10 +98,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         github = self.github
         if token not in ("", github.token, github.reading):
             return self.answer(401, {"message": "Bad credentials"})
-        if self.command != "GET":
-            github.writes.append((self.command, url.path, token == github.token))
-            if token != github.token:
-                return self.answer(403 if token else 401, {"message": "Resource not accessible by integration"})
+        if self.command == "GET":
+            github.reads.append(url.path)
+        elif token != github.token:
+            return self.answer(403 if token else 401, {"message": "Resource not accessible by integration"})
         for method, pattern, function in ROUTES:
             found = pattern.match(urllib.parse.unquote(url.path))
             if method == self.command and found:
@@ -217,3 +219,15 @@ def commit(github, _query, _body, headers, repo, reference):
     if headers.get("Accept") == "application/vnd.github.sha":
         return 200, sha.encode(), "application/vnd.github.sha"
     return 200, {"sha": sha}
+
+
+@route("GET", "/repos/(?P<repo>[^/]+/[^/]+)/tarball/{reference}")
+def tarball(github, _query, _body, _headers, repo, reference):
+    sha = github.commits.get((repo, reference), reference)
+    github.sources[repo, sha]
+    return 302, None, "text/html", f"{github.api}/codeload/{repo}/legacy.tar.gz/{sha}"
+
+
+@route("GET", "/codeload/(?P<repo>[^/]+/[^/]+)/legacy.tar.gz/{sha}")
+def source(github, _query, _body, _headers, repo, sha):
+    return 200, github.sources[repo, sha], "application/x-gzip"

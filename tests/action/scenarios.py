@@ -6,15 +6,20 @@ A scenario raises where something is not as it must be. After all of them, no ou
 import argparse
 import functools
 import http.server
+import io
 import json
 import re
 import shutil
 import sys
+import tarfile
 import threading
 from pathlib import Path
 
 from bench import ACTION, CONSUMER, ROOT, Bench, api, forms
 from github import GitHub
+
+# llama.cpp, as the program takes it where a models.yaml does not say which.
+TAG, COMMIT = "b11312", "0c1e57098bba43ac29e6e3b677cdceebdd22334f"
 
 SCENARIOS = []
 
@@ -51,8 +56,8 @@ def jobs(run, wanted):
 class World:
     """The servers, and the secrets of the consumer."""
 
-    def __init__(self, bench, github, hub_token, identity):
-        self.bench, self.github, self.identity = bench, github, identity
+    def __init__(self, bench, github, hub_token, identity, stand_in):
+        self.bench, self.github, self.identity, self.stand_in = bench, github, identity, stand_in
         self.secrets = {"HF_TOKEN": hub_token, "GITHUB_TOKEN": github.token}
         self.github_only = {"GITHUB_TOKEN": github.token}
         # What GitHub gives a workflow of a fork's pull request.
@@ -282,6 +287,63 @@ def a_workflow_that_the_hub_trusts_needs_no_token(world):
     expect("trusted-tiny-q6_k.gguf" in world.files("me/trusted-tiny"), "nothing was published", run)
 
 
+def tar_gz(members):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name, text in members.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(text.encode()), 0o755
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return content.getvalue()
+
+
+def stand_ins(world):
+    """The archive of a release of llama.cpp whose programs are the tests' own stand-in."""
+    folder = world.bench.work / "stand-ins"
+    folder.mkdir()
+    # The stand-in notes its calls beside what it was started as: not in the cache, whose files may not change.
+    return tar_gz({
+        f"llama-{TAG}/{tool}": f'#!/bin/bash\nexec -a "{folder}/{tool}" "{world.stand_in}" "$@"\n'
+        for tool in ["llama-imatrix", "llama-perplexity", "llama-completion"]
+    })
+
+
+@scenario
+def a_build_of_llama_cpp_comes_from_the_cache_the_second_time(world):
+    bench = world.bench
+    name = f"llama-{TAG}-bin-ubuntu-x64.tar.gz"
+    release = world.github.release("ggml-org/llama.cpp", TAG, [(name, stand_ins(world))], COMMIT)
+    world.github.sources["ggml-org/llama.cpp", COMMIT] = tar_gz({f"llama.cpp-{COMMIT[:7]}/convert_hf_to_gguf.py": "# the converter\n"})
+    archive = f"/releases/assets/{release['assets'][0]['id']}"
+    caches = bench.work / "caches"
+
+    def run(event, model, caches=caches, **more):
+        files = {
+            "models.yaml": models(f"source: org/tiny\n    name: {model}", methods="[Q8_0]").replace(
+                "defaults:\n", "defaults:\n  check: true\n"
+            ),
+            ".github/workflows/quantize.yml": example("quantize"),
+        }
+        before = len(world.github.reads)
+        done = bench.run(bench.consumer(files), event, secrets=world.secrets, cache=caches, **more)
+        expect(done.code == 0, "the run failed", done)
+        fetched = sum(archive in path for path in world.github.reads[before:])
+        said = re.findall(r"cache (miss|hit|saved): (jamph-llama\.cpp-linux-x86_64-\S+)", done.text())
+        return done, fetched, [what for what, _ in said], {key for _, key in said}
+
+    # What only reads leaves nothing.
+    done, fetched, said, _ = run("workflow_dispatch", "cached-a", payload={"inputs": {}})
+    expect((fetched, said) == (1, ["miss"]), f"dispatch: {fetched} downloads, {said}", done)
+    done, fetched, said, keys = run("push", "cached-b")
+    expect((fetched, said) == (1, ["miss", "saved"]), f"first push: {fetched} downloads, {said}", done)
+    expect(len(keys) == 1, f"keys: {keys}", done)
+    done, fetched, said, again = run("push", "cached-c")
+    expect((fetched, said) == (0, ["hit"]), f"second push: {fetched} downloads, {said}", done)
+    expect(again == keys, f"keys: {keys}, then {again}", done)
+    done, fetched, said, _ = run("workflow_dispatch", "cached-d", payload={"inputs": {}})
+    expect((fetched, said) == (0, ["hit"]), f"dispatch: {fetched} downloads, {said}", done)
+
+
 STEPS = """\
 on: push
 permissions: {{}}
@@ -396,7 +458,7 @@ def exports(file):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ["act", "node-modules", "program", "hub", "work"]:
+    for name in ["act", "node-modules", "program", "stand-in", "hub", "work"]:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("scenario", nargs="*")
     options = parser.parse_args()
@@ -410,7 +472,7 @@ def main():
         hub["HF_ENDPOINT"], github.api,
     )
     bench.pin_release(serve(bench.released))
-    world = World(bench, github, hub["HF_TOKEN"], identity)
+    world = World(bench, github, hub["HF_TOKEN"], identity, options.stand_in.resolve())
     failed = 0
     for function in SCENARIOS:
         name = function.__name__.replace("_", " ")
