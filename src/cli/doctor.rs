@@ -13,10 +13,11 @@ use super::args::ConfigArgs;
 use super::config::load;
 use super::failure::{Failure, Kind};
 use super::{Context, print};
-use crate::base::{memory, space, units};
+use crate::base::{memory, process, space, units};
 use crate::config::{Config, Model, RepoId};
 use crate::hub::{self, Destination};
 use crate::llama::Request;
+use crate::llama::wanted::Keys;
 use crate::quantize::simd;
 use crate::run;
 
@@ -81,7 +82,7 @@ pub(super) fn run(args: &ConfigArgs, context: &Context) -> Result<(), Failure> {
         }
     }
     let config = config.and_then(Result::ok);
-    found.push(toolchain(config.as_ref(), &args.config, context));
+    found.push(llama_cpp(config.as_ref(), &args.config, context));
     found.extend(rights(config.as_ref(), context)?);
     found.extend(github(context));
 
@@ -140,26 +141,6 @@ fn folder(what: &str, path: &Path) -> Finding {
     Finding::fine(format!("`{}` can be written ({what}{})", path.display(), free.unwrap_or_default()))
 }
 
-/// Whether there is a llama.cpp, as far as that is known without getting one.
-fn toolchain(config: Option<&Config>, path: &Path, context: &Context) -> Finding {
-    let wanted = match context.wanted(config.and_then(|c| c.llama_cpp.as_ref()), path) {
-        Ok(wanted) => wanted,
-        Err(failure) => return Finding::wrong(&failure),
-    };
-    if let Request::Installed(folder) = wanted.request() {
-        return match wanted.obtain(&context.cancel, &()) {
-            Ok(_) => Finding::fine(format!("llama.cpp: `{}` has its programs", folder.display())),
-            Err(error) => Finding::wrong(&Failure::from(error)),
-        };
-    }
-    match wanted.cache().list() {
-        Ok(builds) if !builds.is_empty() => {
-            Finding::fine(format!("llama.cpp: {} in the cache", units::counted(builds.len(), "build")))
-        }
-        _ => Finding::fine("llama.cpp: none yet; it is got by the first step that needs it"),
-    }
-}
-
 /// Whether the token may write where the models go, as a run finds it out first.
 fn rights(config: Option<&Config>, context: &Context) -> Result<Vec<Finding>, Failure> {
     let tokens = context.tokens()?;
@@ -188,6 +169,38 @@ fn rights(config: Option<&Config>, context: &Context) -> Result<Vec<Finding>, Fa
         });
     }
     Ok(found)
+}
+
+/// Whether llama.cpp's programs are there, or how they would come; nothing is fetched or built.
+fn llama_cpp(config: Option<&Config>, file: &Path, context: &Context) -> Finding {
+    let asked = config.and_then(|config| config.llama_cpp.as_ref());
+    let wanted = match context.wanted(asked, file) {
+        Ok(wanted) => wanted.offline(),
+        Err(failure) => return Finding::wrong(&failure),
+    };
+    let installed = matches!(wanted.request(), Request::Installed(_));
+    let there = |keys: &Keys| {
+        let known = [&keys.prebuilt, &keys.built].into_iter().flatten();
+        known.into_iter().any(|facts| matches!(wanted.cache().find(facts, &(), &context.cancel), Ok(Some(_))))
+    };
+    let keys = if installed { None } else { wanted.keys(&context.cancel, &()).ok().flatten() };
+    if installed || keys.as_ref().is_some_and(there) {
+        return match wanted.obtain(&context.cancel, &()) {
+            Ok(toolchain) => {
+                Finding::fine(format!("{} in `{}`", toolchain.reference(), toolchain.folder().display()))
+            }
+            Err(error) => Finding::wrong(&Failure::from(error)),
+        };
+    }
+    let missing = ["cmake", "c++"].into_iter().find(|p| process::find(p, wanted.search()).is_none());
+    match (keys.is_some_and(|keys| keys.prebuilt.is_some()), missing) {
+        (true, _) => Finding::fine("llama.cpp: a release's programs are fetched when they are first needed"),
+        (false, None) => Finding::fine("llama.cpp: it is fetched or built when it is first needed"),
+        (false, Some(program)) => Finding::lacks(
+            format!("llama.cpp is not here, and `{program}` is not installed"),
+            "what computes importance matrices or evaluates needs it; install cmake and a C++ compiler, or set JAMPH_LLAMA_CPP",
+        ),
+    }
 }
 
 fn github(context: &Context) -> Option<Finding> {

@@ -157,6 +157,13 @@ impl Wanted {
         Ok(Some(Keys { prebuilt: session.prebuilt_facts(&resolved), built }))
     }
 
+    /// Without a connection from now on: what is not known already stays unknown.
+    #[must_use]
+    pub fn offline(mut self) -> Self {
+        self.setup.offline = true;
+        self
+    }
+
     /// What is asked for.
     pub fn request(&self) -> &Request {
         &self.request

@@ -516,3 +516,19 @@ fn the_cache_is_listed_named_and_pruned() {
     world.run("toolchain prune --keep 0 --json").code(0).stdout("\"kept\":0");
     assert!(world.entries().is_empty());
 }
+
+#[test]
+fn the_doctor_knows_it() {
+    let mut world = World::with_release();
+    world.sandbox.write("models.yaml", format!("version: 1\nllama_cpp: {{ tag: {TAG}, native: true }}\nmodels: [{{ source: a/b, methods: [Q8_0] }}]\n"));
+    let says = |world: &World, text: &str| _ = world.run("doctor").stdout(text);
+    says(&world, "ok     llama.cpp: it is fetched or built when it is first needed");
+    assert_eq!(world.github.seen().len(), 0, "nothing is asked");
+    let folder = world.install("")["folder"].as_str().unwrap().to_owned();
+    says(&world, &format!("ok     llama.cpp b11429 (111111111) in `{folder}`"));
+    let path = world.sandbox.path("nowhere").display().to_string();
+    world.sandbox.set("JAMPH_LLAMA_CPP", &path);
+    says(&world, "has no `llama-imatrix`");
+    world.sandbox.unset("JAMPH_LLAMA_CPP").set("JAMPH_CACHE", &path).set("PATH", &path);
+    says(&world, "note   llama.cpp is not here, and `cmake` is not installed");
+}
