@@ -86,7 +86,7 @@ pub enum JobError {
         /// The output's file.
         path: PathBuf,
         /// How it fails.
-        source: ToolError,
+        source: Box<ToolError>,
     },
     /// A limit that the method's file cannot be split to.
     #[error("method `{method}`")]

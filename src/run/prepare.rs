@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use super::JobError;
 use super::files;
 use super::foreign::Foreign;
-use super::importance::{self, Found, MadeOf};
+use super::importance::{self, Calculation, Found, MadeOf};
 use super::papers::Papers;
 use super::place::Place;
 use super::prepared::{Planned, Prepared, Setting};
@@ -74,10 +74,11 @@ pub fn prepare(
     let importance = importance::find(model, setting, observer, cancel)?;
     let found = importance.found.as_ref();
     let recipe =
-        found.and_then(Found::recipe).or_else(|| importance.calculation.as_ref().map(|c| c.recipe()));
+        found.and_then(Found::recipe).or_else(|| importance.calculation.as_ref().map(Calculation::recipe));
     let matrix = found.and_then(|f| f.matrix.as_ref());
-    let origin =
-        matrix.map(|m| m.origin.clone()).or_else(|| importance.calculation.as_ref().map(|c| c.foreseen()));
+    let origin = matrix
+        .map(|m| m.origin.clone())
+        .or_else(|| importance.calculation.as_ref().map(Calculation::foreseen));
     let converter = foreign.as_ref().map(|f| f.converter.as_str());
     let mut outputs = lay_out(model, setting, &blueprint, (origin, matrix), (recipe.as_ref(), converter))?;
     for output in &mut outputs {
@@ -163,7 +164,7 @@ fn look_for_matrix(prepared: &mut Prepared, setting: &Setting, cancel: &Cancel) 
 /// covers them.
 pub(super) fn take_matrix(prepared: &mut Prepared, found: Found, setting: &Setting) -> Result<(), JobError> {
     let Found { matrix, file } = found;
-    let recipe = prepared.calculation.as_ref().map(|c| c.recipe());
+    let recipe = prepared.calculation.as_ref().map(Calculation::recipe);
     let converter = prepared.foreign.as_ref().map(|f| f.converter.as_str());
     let origin = matrix.as_ref().map(|m| m.origin.clone());
     let laid = (origin, matrix.as_ref());

@@ -26,7 +26,10 @@ pub(super) fn check(
             Ok(said) => observer.event(checked(method, path, &tool, &said)),
             Err(error) if error.is_cancelled() => return Err(JobError::Stopped),
             Err(error) if error.is_about_toolchain() => return Err(error.into()),
-            Err(source) => return Err(JobError::Check { method, path: path.clone(), source }),
+            Err(error) => {
+                let (path, source) = (path.clone(), Box::new(error));
+                return Err(JobError::Check { method, path, source });
+            }
         }
     }
     Ok(tool)

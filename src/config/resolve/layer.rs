@@ -120,7 +120,7 @@ impl Resolve<'_> {
             (None, None, Some(url), None) => Some(Imatrix::Url(url.value.0)),
             // In a repository, the name is relative to its root.
             (None, file, None, Some(repo)) => {
-                let file = file.and_then(|file| self.path_in_repository(file));
+                let file = file.and_then(|file| self.path_in_repository(&file));
                 Some(Imatrix::Repo { repo: repo.value, revision: plain(revision), file })
             }
             _ if !imatrix.clean => None,
@@ -141,7 +141,7 @@ impl Resolve<'_> {
         }
     }
 
-    fn path_in_repository(&mut self, file: At<FilePath>) -> Option<String> {
+    fn path_in_repository(&mut self, file: &At<FilePath>) -> Option<String> {
         let path = file.value.0.to_string_lossy().into_owned();
         if file_name::is_safe_path(&path) {
             return Some(path);
