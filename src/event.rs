@@ -127,6 +127,11 @@ codes! {
     FallbackStarted = "LCP-025", Warning, "This program does not know the model's family: llama.cpp's own converter takes it, which costs disk, memory and time.";
     FallbackFinished = "LCP-026", Info, "llama.cpp's own converter made the base.";
     PythonMade = "LCP-027", Info, "A Python environment for llama.cpp's converter is being made.";
+    MeasuringStarted = "LCP-030", Info, "llama-perplexity measures outputs over a text.";
+    BaseMeasured = "LCP-031", Info, "The unquantized model's probabilities over a text are on the disk, to compare with.";
+    Measured = "LCP-032", Info, "What an output's predictions lose was measured.";
+    OutputRejected = "LCP-033", Warning, "An output is not what `evaluate.require` asks for, or could not be measured; it is not published.";
+    PublishedBelow = "LCP-034", Warning, "An output that is published is not what `evaluate.require` asks for now; it stays.";
 }
 
 /// Something that happened.

@@ -56,6 +56,8 @@ pub(super) enum Command {
     Quantize(QuantizeArgs),
     /// An importance matrix: how much each weight's input counts, computed by llama-imatrix over a text
     Imatrix(ImatrixArgs),
+    /// How far outputs are from the unquantized model: perplexity and KL divergence, measured by llama-perplexity
+    Evaluate(EvaluateArgs),
     /// Metadata, tensors, types and sizes of a GGUF or safetensors file or a checkpoint
     Inspect(InspectArgs),
     /// llama.cpp's programs, for what the engine does not do itself
@@ -486,6 +488,41 @@ pub(super) struct ImatrixArgs {
     /// JAMPH_LLAMA_CPP names one]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) fallback: Option<bool>,
+    /// Where `llama_cpp:` is looked for, and beside which jamph.lock stands
+    #[arg(long, value_name = "MODELS_YAML", default_value = "models.yaml")]
+    pub(super) config: PathBuf,
+}
+
+/// `evaluate`.
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArgs {
+    /// GGUF files, folders of them, outputs' folders, or folders of such
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// The unquantized model: a GGUF file in 16 or 32 bits, a checkpoint's folder, or owner/name[@revision] on the Hub
+    #[arg(long, short, value_name = "SOURCE")]
+    pub(super) base: Option<String>,
+    /// The text: a file, an https address, or `default` for the one that comes along
+    #[arg(long, short, value_name = "TEXT", default_value = "default")]
+    pub(super) dataset: String,
+    /// How many chunks of the text to use, at most [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) chunks: Option<u32>,
+    /// Tokens in a chunk; the predictions in its second half count [default: 512]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
+    pub(super) context: Option<u32>,
+    /// Measure the perplexity alone; that needs no --base
+    #[arg(long)]
+    pub(super) no_kl_divergence: bool,
+    /// What every file must reach, as mean_kld=0.05, kld_99=0.5, same_top=0.95, perplexity=20, perplexity_ratio=1.02
+    #[arg(long, value_name = "FIGURE=BOUND", value_delimiter = ',')]
+    pub(super) require: Vec<String>,
+    /// Write size against quality as a picture (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub(super) picture: Option<PathBuf>,
+    /// Measure again what outputs' metadata has figures of
+    #[arg(long)]
+    pub(super) force: bool,
     /// Where `llama_cpp:` is looked for, and beside which jamph.lock stands
     #[arg(long, value_name = "MODELS_YAML", default_value = "models.yaml")]
     pub(super) config: PathBuf,

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Credentials,
     /// llama.cpp is needed and cannot be had.
     Toolchain,
+    /// Outputs are not as good as they must be.
+    Quality,
     /// Some jobs failed, others did not.
     SomeFailed,
     /// Every job failed.
@@ -39,6 +41,7 @@ impl Kind {
         Kind::Input,
         Kind::Credentials,
         Kind::Toolchain,
+        Kind::Quality,
         Kind::SomeFailed,
         Kind::AllFailed,
         Kind::Interrupted,
@@ -52,6 +55,7 @@ impl Kind {
             Kind::Input => 3,
             Kind::Credentials => 4,
             Kind::Toolchain => 5,
+            Kind::Quality => 6,
             Kind::SomeFailed => 10,
             Kind::AllFailed => 11,
             Kind::Interrupted => 130,
@@ -66,6 +70,9 @@ impl Kind {
             Kind::Input => "models.yaml, a model or another input is wrong",
             Kind::Credentials => "credentials are missing or refused",
             Kind::Toolchain => "llama.cpp is needed and cannot be had",
+            Kind::Quality => {
+                "outputs are not as good as `evaluate.require` or `--require` asks for; they are not published"
+            }
             Kind::SomeFailed => "some jobs failed, others are done",
             Kind::AllFailed => "all jobs failed",
             Kind::Interrupted => "stopped by the user",

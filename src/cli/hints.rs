@@ -3,12 +3,14 @@
 use std::io;
 
 use super::failure::{Explain, Kind};
+use crate::base::process::ProcessError;
 use crate::checkpoint::CheckpointError;
 use crate::config::Problems;
 use crate::convert::tokenizer::TokenizerError;
 use crate::convert::{ConvertError, FromGgufError};
 use crate::github::{GithubError, ResultsError};
 use crate::hub::HubError;
+use crate::llama::perplexity::PerplexityError;
 use crate::llama::python::PythonError;
 use crate::llama::tool::ToolError;
 use crate::llama::{ReleaseError, ToolchainError};
@@ -18,9 +20,9 @@ use crate::publish::{FolderError, ReadError};
 use crate::quantize::pass::PassError;
 use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, Method, OptionError, UnknownMethod};
-use crate::run::JobError;
 use crate::run::files::WriteError;
 use crate::run::importance::ImportanceError;
+use crate::run::{JobError, Rejection};
 
 const NEEDS_IMATRIX: &str = "give it an importance matrix, or choose a method of three bits or more";
 
@@ -235,9 +237,48 @@ impl Explain for ConvertError {
     }
 }
 
+impl Explain for PerplexityError {
+    fn kind(&self) -> Kind {
+        match self {
+            error if error.is_stop() => Kind::Interrupted,
+            PerplexityError::Toolchain(error) => error.kind(),
+            PerplexityError::Process(ProcessError::Start { .. } | ProcessError::Lost { .. }) => {
+                Kind::Toolchain
+            }
+            PerplexityError::Io { source, .. } => of_system(source),
+            PerplexityError::Space { .. } => Kind::Internal,
+            _ => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            PerplexityError::Toolchain(error) => return Explain::hint(error),
+            PerplexityError::TooShort { .. } | PerplexityError::TooFew { .. } => {
+                "take a longer text, or a smaller `context`".to_owned()
+            }
+            PerplexityError::Space { .. } | PerplexityError::Cut { .. } => {
+                "measure fewer `chunks`, or free some space".to_owned()
+            }
+            PerplexityError::NotFinite { .. } => {
+                "the model computes nonsense: look at its weights, or quantize with more bits".to_owned()
+            }
+            PerplexityError::Vocabulary { .. } => {
+                "compare with the model that the file was made from".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
 impl Explain for JobError {
     fn kind(&self) -> Kind {
         match self {
+            JobError::Measure { source } => source.kind(),
+            JobError::Rejected { outputs } => {
+                let quality = outputs.iter().any(|o| matches!(o.why, Rejection::Quality(_)));
+                if quality { Kind::Quality } else { Kind::Internal }
+            }
             JobError::Hub(error) => error.kind(),
             JobError::Checkpoint(error) => error.kind(),
             JobError::Convert(error) => error.kind(),
@@ -269,6 +310,11 @@ impl Explain for JobError {
     fn hint(&self) -> Option<String> {
         match self {
             JobError::Unbuilt { .. } => Some("remove it, or leave the model out with --only".to_owned()),
+            JobError::Measure { source } => Explain::hint(source),
+            JobError::Rejected { outputs } if outputs.iter().any(|o| matches!(o.why, Rejection::Quality(_))) => {
+                Some("an importance matrix may help; or leave the method out, or require less".to_owned())
+            }
+            JobError::Rejected { .. } => Some("run again; what was made and measured stays".to_owned()),
             JobError::Hub(error) => Explain::hint(error),
             JobError::Checkpoint(error) => error.hint(),
             JobError::Convert(error) => error.hint(),

@@ -6,15 +6,12 @@ use serde_json::json;
 
 use super::args::ImatrixArgs;
 use super::config::load;
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
 use super::{Context, jobs, print};
 use crate::base::units;
 use crate::card::metadata::ImatrixFile;
-use crate::config::{self, Around, Dataset, Layer, Source};
+use crate::config::{self, Around, Dataset, Layer};
 use crate::run::importance::{self, Alone};
-
-/// A method that any model has; it only lets the conversion be worked out.
-const ANY: &str = "Q8_0";
 
 /// Runs the command.
 ///
@@ -54,17 +51,10 @@ fn outfile(args: &ImatrixArgs, stem: &str) -> PathBuf {
 }
 
 fn model(args: &ImatrixArgs, text: Dataset, context: &Context) -> Result<config::Model, Failure> {
-    let source = Source::parse_with(&args.source, Path::is_dir).map_err(|e| {
-        Failure::new(Kind::Usage, e)
-            .hint("name a repository as owner/name[@revision], a folder or a GGUF file that is there")
-    })?;
-    let mut above = Layer { methods: Some(vec![ANY.to_owned()]), ..Layer::default() };
+    let mut above = Layer::default();
     above.imatrix = Some(config::Imatrix::Dataset { text, chunks: args.chunks });
     above.convert.fallback = args.fallback;
-    config::single(source, None, &context.around(above)).map_err(|problems| {
-        let text = problems.into_iter().map(|p| p.text).collect::<Vec<_>>().join("; ");
-        Failure::usage(text)
-    })
+    jobs::any_model(&args.source, above, context)
 }
 
 fn result(outfile: &Path, made: &ImatrixFile, as_json: bool) -> String {

@@ -10,7 +10,7 @@ use super::show::{self, Ways, show};
 use super::vocabulary::vocabulary;
 use super::work::{From, work};
 use crate::base::units;
-use crate::config::{self, Around, Config, Dataset, Layer, Publish, RepoId, Source};
+use crate::config::{self, Around, Config, Dataset, Layer, Model, Publish, RepoId, Source};
 use crate::plan::{self, matrix};
 use crate::quantize::TensorType;
 
@@ -69,6 +69,21 @@ fn load_all(file: &Path, around: &Around, context: &Context) -> Result<Config, F
 fn tool_layer(args: &ToolArgs, above: &mut Layer) {
     above.check = args.check.then_some(true);
     above.convert.fallback = args.fallback;
+}
+
+/// A model of which no output is asked for.
+///
+/// # Errors
+/// The source is none.
+pub(super) fn any_model(source: &str, mut above: Layer, context: &Context) -> Result<Model, Failure> {
+    /// A method that any model has; it only lets the conversion be worked out.
+    const ANY: &str = "Q8_0";
+    let source = Source::parse_with(source, Path::is_dir).map_err(|e| {
+        Failure::new(Kind::Usage, e)
+            .hint("name a repository as owner/name[@revision], a folder or a GGUF file that is there")
+    })?;
+    above.methods = Some(vec![ANY.to_owned()]);
+    config::single(source, None, &context.around(above)).map_err(|problems| one(problems, Kind::Usage))
 }
 
 /// A text as a command line names it.

@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod convert;
 mod doctor;
+mod evaluate;
 mod failure;
 mod families;
 mod hints;
@@ -99,6 +100,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Convert(args) => convert::run(args, context),
         Command::Quantize(args) => quantize::run(args, context),
         Command::Imatrix(args) => imatrix::run(args, context),
+        Command::Evaluate(args) => evaluate::run(args, context),
         Command::Inspect(args) => inspect::run(args, context),
         Command::Toolchain(args) => toolchain::run(&args.command, context),
         Command::Validate(args) => config::validate(args, context),

@@ -146,6 +146,9 @@ fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Settin
             let base = units::decimal(p.base_bytes());
             let _ = writeln!(out, "    {base} on the disk meanwhile: the model as a file for llama.cpp");
         }
+        if let Some(text) = measuring(p) {
+            let _ = writeln!(out, "    {text}");
+        }
         for o in &p.outputs {
             let decision = decision(p, o);
             let _ = writeln!(
@@ -161,7 +164,8 @@ fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Settin
     let make: u64 = ready.iter().map(Prepared::bytes_to_make).sum();
     let write: u64 = ready.iter().map(Prepared::bytes_to_write).sum();
     let publish: u64 = ready.iter().map(Prepared::bytes_to_publish).sum();
-    if make == 0 && whole && foreign.is_empty() && !ready.iter().any(Prepared::publishes) {
+    let measures = ready.iter().any(|p| p.to_measure().next().is_some());
+    if make == 0 && whole && foreign.is_empty() && !measures && !ready.iter().any(Prepared::publishes) {
         out.push_str("everything is up to date\n");
         return out;
     }
@@ -179,6 +183,28 @@ fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Settin
         }
     );
     out
+}
+
+/// What is measured, and what that takes of the disk meanwhile.
+fn measuring(p: &Prepared) -> Option<String> {
+    let wanted = &p.evaluating.as_ref()?.wanted;
+    let methods: Vec<&str> = p.to_measure().map(|o| o.method.name).collect();
+    if methods.is_empty() {
+        return None;
+    }
+    let mut text = format!(
+        "measure {} over `{}`: {} of {} tokens",
+        methods.join(", "),
+        wanted.text.name,
+        units::counted(wanted.chunks as usize, "chunk"),
+        wanted.context
+    );
+    if wanted.compare {
+        let (probabilities, base) = (units::decimal(p.probabilities()), units::decimal(p.base_bytes()));
+        let _ =
+            write!(text, "; meanwhile {probabilities} of probabilities and {base} of the model on the disk");
+    }
+    Some(text)
 }
 
 /// The repository, and what changes there beside the outputs.
@@ -232,6 +258,11 @@ fn plan_json(ready: &[Prepared], foreign: &[(&Model, Foreign)], failed: &[(Strin
                            "bits_per_weight": o.layout.bits_per_weight(), "make": why.is_some(), "why": why, "publish": publish})
                 })
                 .collect();
+            let evaluate = p.evaluating.as_ref().filter(|_| p.to_measure().next().is_some()).map(|e| {
+                let methods: Vec<&str> = p.to_measure().map(|o| o.method.name).collect();
+                json!({"methods": methods, "text": e.wanted.text, "chunks": e.wanted.chunks, "context": e.wanted.context,
+                       "probabilities_bytes": p.probabilities(), "base_bytes": p.base_bytes()})
+            });
             let place = p.place.as_ref().map(|place| {
                 let there = place.there.as_ref().map(|t| &t.state);
                 json!({"repo": place.to.repo.to_string(), "create": there.is_none(),
@@ -243,7 +274,7 @@ fn plan_json(ready: &[Prepared], foreign: &[(&Model, Foreign)], failed: &[(Strin
                    "architecture": p.blueprint.architecture, "parameters": p.source.parameters,
                    "download_bytes": p.bytes_to_fetch(), "write_bytes": p.bytes_to_write(), "disk_needed": p.disk_needed(),
                    "imatrix": p.calculation.as_ref().map(imatrix_json), "base_bytes": p.base_bytes(),
-                   "converter": p.foreign.as_ref().map(|f| &f.converter), "stream": p.streaming, "publish_bytes": p.bytes_to_publish(), "publish": place,
+                   "converter": p.foreign.as_ref().map(|f| &f.converter), "stream": p.streaming, "publish_bytes": p.bytes_to_publish(), "publish": place, "evaluate": evaluate,
                    "outputs": outputs})
         })
         .chain(foreign.iter().map(|(model, f)| {

@@ -20,7 +20,7 @@ use crate::event::{About, Code, Event, Observer};
 use crate::hub::Receipt;
 use crate::quantize::simd;
 use crate::run::files::WrittenFile;
-use crate::run::{self, Delivery, JobReport, Setting};
+use crate::run::{self, Delivery, JobReport, Rejected, Setting};
 
 /// What came of a job.
 #[derive(Debug, Default)]
@@ -129,6 +129,8 @@ fn do_all(
             let mut job = Job { model: model.name.clone(), ..Job::default() };
             match told(done, model, from, &observer) {
                 Ok((report, delivery)) => {
+                    let rejection = report.rejection().map_or(Ok(()), |error| Err(error.into()));
+                    job.failure = told(rejection, model, from, &observer).err();
                     job.report = report;
                     match delivery {
                         Some(delivery) if behind => {
@@ -282,6 +284,14 @@ fn summary_json(jobs: &[Job]) -> String {
         let published = report.published.iter().map(|(method, file)| json!({"method": method, "file": file}));
         let mut json = json!({"model": model, "made": made.collect::<Json>(), "kept": kept.collect::<Json>(),
                               "published": published.collect::<Json>(), "proposed": report.proposed, "receipt": receipt});
+        if !report.figures.is_empty() {
+            let figures = report.figures.iter().map(|(method, e)| json!({"method": method, "evaluation": e}));
+            json["evaluations"] = figures.collect();
+        }
+        if !report.rejected.is_empty() {
+            let why = |r: &Rejected| json!({"method": r.method, "path": r.path, "why": r.why.to_string()});
+            json["rejected"] = report.rejected.iter().map(why).collect();
+        }
         if let Some(failure) = failure {
             json["error"] = failure.text().into();
             json["hint"] = failure.hint.clone().into();
@@ -315,6 +325,11 @@ fn summary(jobs: &[Job]) -> String {
         }
         for (method, file) in &report.published {
             row(method, "up to date", &format!("{file} (published)"));
+        }
+        for (method, figures) in &report.figures {
+            let rejected = report.rejected.iter().any(|r| r.method == *method);
+            let mark = if rejected { "; not good enough" } else { "" };
+            let _ = writeln!(out, "{model}  {method:8}  {}{mark}", figures.summary());
         }
         if let Some(receipt) = receipt {
             let _ = writeln!(out, "{model}  {}", published_line(receipt));

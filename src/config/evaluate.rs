@@ -1,8 +1,6 @@
 //! The `evaluate` key: what is not said, and what contradicts.
 
-use std::path::Path;
-
-use super::model::{Evaluate, Require};
+use super::model::{Dataset, Evaluate, Require};
 use super::problem::Problem;
 use super::raw::RawEvaluate;
 use super::read::At;
@@ -11,8 +9,12 @@ use crate::base::units;
 /// Fewest predictions that llama-perplexity sums up.
 const FEWEST: u64 = 100;
 
-/// What is to be measured. `folder` is the one that the text's path is relative to.
-pub(super) fn resolve(section: At<RawEvaluate>, folder: &Path, problems: &mut Vec<Problem>) -> Evaluate {
+/// What is to be measured, over a text.
+pub(super) fn resolve(
+    section: At<RawEvaluate>,
+    dataset: Option<Dataset>,
+    problems: &mut Vec<Problem>,
+) -> Evaluate {
     let At { place, value: raw, clean } = section;
     let usual = Evaluate::default();
     let require = raw.require.map(|section| {
@@ -31,7 +33,7 @@ pub(super) fn resolve(section: At<RawEvaluate>, folder: &Path, problems: &mut Ve
         (section.place, require)
     });
     let evaluate = Evaluate {
-        dataset: raw.dataset.map(|path| folder.join(path.value.0)),
+        dataset: dataset.unwrap_or(usual.dataset),
         chunks: raw.chunks.map_or(usual.chunks, |chunks| chunks.value.0),
         context: raw.context.map_or(usual.context, |context| context.value.0),
         kl_divergence: raw.kl_divergence.map_or(usual.kl_divergence, |wanted| wanted.value),

@@ -146,8 +146,9 @@ section! {
 section! {
     /// Measure the outputs against the unquantized model, with llama.cpp's llama-perplexity.
     RawEvaluate {
-        /// Text file to measure on; a text that the program brings along if it is not said.
-        dataset: FilePath,
+        /// Text to measure on: a file, an https address, or `default` for the one that comes with the program, which is
+        /// another one than that of importance matrices. That one if it is not said.
+        dataset: DatasetName,
         /// How many chunks of it to use, at most. 16 if it is not said.
         chunks: Count,
         /// Tokens in a chunk; the predictions in its second half count. 512 if it is not said.

@@ -18,6 +18,7 @@ pub mod converter;
 mod error;
 pub mod imatrix;
 mod install;
+pub mod perplexity;
 pub mod pins;
 pub mod python;
 mod release;

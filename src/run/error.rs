@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::evaluate::Rejected;
 use super::files::WriteError;
 use super::foreign::Foreign;
 use super::importance::ImportanceError;
@@ -13,11 +14,18 @@ use crate::checkpoint::CheckpointError;
 use crate::convert::{ConvertError, FromGgufError};
 use crate::hub::HubError;
 use crate::llama::ToolchainError;
+use crate::llama::perplexity::PerplexityError;
 use crate::llama::python::PythonError;
 use crate::llama::tool::ToolError;
 use crate::publish::{FolderError, ReadError};
 use crate::quantize::split::SplitError;
 use crate::quantize::{ImatrixError, LayoutError, OptionError, UnknownMethod};
+
+fn not_published(outputs: &[Rejected]) -> String {
+    let each =
+        outputs.iter().map(|Rejected { method, why, .. }| format!("`{method}` is not published: {why}"));
+    each.collect::<Vec<_>>().join("; ")
+}
 
 /// Why a job failed. The other jobs go on.
 #[derive(Debug, Error)]
@@ -87,6 +95,18 @@ pub enum JobError {
         path: PathBuf,
         /// How it fails.
         source: Box<ToolError>,
+    },
+    /// The base could not be measured.
+    #[error("the unquantized model could not be measured")]
+    Measure {
+        /// Why.
+        source: PerplexityError,
+    },
+    /// Outputs are not what `evaluate.require` asks for, or could not be measured.
+    #[error("{}", not_published(outputs))]
+    Rejected {
+        /// The outputs.
+        outputs: Vec<Rejected>,
     },
     /// A limit that the method's file cannot be split to.
     #[error("method `{method}`")]

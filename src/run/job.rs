@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::JobError;
 use super::base::{Base, Scratch};
 use super::deliver::{self, Delivery, RECEIPT, signed_in};
+use super::evaluate::{self, Rejected};
 use super::files::{self, Target, Work, Written};
 use super::hold::hold;
 use super::importance;
@@ -25,7 +26,7 @@ use crate::base::atomic::{self, Outlives};
 use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
 use crate::base::{memory, units};
-use crate::card::metadata::{self, Machine, QuantizationMetadata, Run, Step};
+use crate::card::metadata::{self, Evaluation, Machine, QuantizationMetadata, Run, Step};
 use crate::checkpoint::{Checkpoint, GgufModel, Weights};
 use crate::config::Model;
 use crate::convert::Blueprint;
@@ -50,6 +51,17 @@ pub struct JobReport {
     pub proposed: Option<String>,
     /// What all of these outputs are, as one file tells of them; none where there is no output.
     pub metadata: Option<QuantizationMetadata>,
+    /// What was measured of the outputs, now or before, by method.
+    pub figures: Vec<(&'static str, Evaluation)>,
+    /// Outputs that are not good enough to be published, or could not be measured.
+    pub rejected: Vec<Rejected>,
+}
+
+impl JobReport {
+    /// The failure that outputs which are not published are.
+    pub fn rejection(&self) -> Option<JobError> {
+        (!self.rejected.is_empty()).then(|| JobError::Rejected { outputs: self.rejected.clone() })
+    }
 }
 
 /// An output that was up to date in its folder.
@@ -211,7 +223,8 @@ pub fn perform(
         // A run that was killed while it noted its publication; nothing else would look there again.
         atomic::sweep_leftovers(&output.folder.join(RECEIPT));
     }
-    if lock.is_none() && (prepared.publishes() || prepared.to_make().next().is_some()) {
+    let works = prepared.to_make().next().is_some() || prepared.to_measure().next().is_some();
+    if lock.is_none() && (prepared.publishes() || works) {
         let (held, waited) = hold(model, setting, observer, cancel)?;
         lock = held;
         if waited {
@@ -287,6 +300,15 @@ pub fn execute(
             None => make(&mut prepared, &base, setting, observer, cancel)?,
         };
     }
+    let fetched = streamed.is_none() && (!report.made.is_empty() || prepared.compares());
+    if fetched && report.made.is_empty() {
+        fetch(&mut prepared, setting, observer, cancel)?;
+    }
+    let evaluated = evaluate::evaluate(&prepared, &base, setting, observer, cancel)?;
+    (report.figures, report.rejected) = (evaluated.figures, evaluated.rejected);
+    if fetched {
+        forget_weights(&prepared, setting, cancel)?;
+    }
     report.metadata = metadata_of_all(&prepared, streamed.as_ref());
     // What it took to make them is in nobody's way while they are published.
     drop(base);
@@ -295,7 +317,8 @@ pub fn execute(
     }
     check_kept(&prepared, setting, observer, cancel)?;
     let (mut folders, mut outputs) = (Vec::new(), Vec::new());
-    for output in prepared.outputs.iter().filter(|o| o.decision != Decision::Published) {
+    let rejected = |o: &&Planned| report.rejected.iter().any(|r| r.method == o.method.name);
+    for output in prepared.outputs.iter().filter(|o| o.decision != Decision::Published && !rejected(o)) {
         match streamed.as_mut().and_then(|streamed| streamed.outputs.remove(output.method.name)) {
             Some(uploaded) => outputs.push(uploaded),
             None => {
@@ -503,7 +526,6 @@ fn make(
     }
     let text = "model cards, logs and metadata written";
     observer.event(Event::new(Code::CardWritten, text).about(&*name));
-    forget_weights(prepared, setting, cancel)?;
     Ok(made)
 }
 

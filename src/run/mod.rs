@@ -8,11 +8,13 @@
 pub mod base;
 mod deliver;
 mod error;
+mod evaluate;
 pub mod files;
 mod foreign;
 mod hold;
 pub mod importance;
 mod job;
+mod measure;
 mod papers;
 mod place;
 mod prepare;
@@ -24,9 +26,11 @@ mod stream;
 
 pub use deliver::{Delivery, RECEIPT, keep, publish, signed_in};
 pub use error::JobError;
+pub use evaluate::{Evaluating, Figures, Rejected, Rejection, base_of, vocabulary};
 pub use foreign::Foreign;
 pub use hold::hold;
 pub use job::{JobReport, Kept, Made, execute, perform};
+pub use measure::{Bench, Text, Tools};
 pub use papers::Papers;
 pub use place::Place;
 pub use prepare::prepare;

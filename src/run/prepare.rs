@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 
 use super::JobError;
+use super::evaluate::{Evaluating, Figures};
 use super::files;
 use super::foreign::Foreign;
 use super::importance::{self, Calculation, Found, MadeOf};
@@ -81,8 +82,13 @@ pub fn prepare(
         .or_else(|| importance.calculation.as_ref().map(Calculation::foreseen));
     let converter = foreign.as_ref().map(|f| f.converter.as_str());
     let mut outputs = lay_out(model, setting, &blueprint, (origin, matrix), (recipe.as_ref(), converter))?;
+    let evaluating = Evaluating::of(model, &blueprint, setting, observer, cancel)?;
     for output in &mut outputs {
         output.decision = decision_on(output, &source, place.as_ref(), setting.force);
+        if let Some(evaluating) = &evaluating {
+            let published = place.as_ref().and_then(Place::metadata);
+            evaluating.look(output, published, |output| decision_on(output, &source, None, setting.force));
+        }
     }
     if let Some(place) = &mut place {
         place.look(&papers);
@@ -100,6 +106,7 @@ pub fn prepare(
         calculation: importance.calculation,
         source,
         outputs,
+        evaluating,
         papers,
         place,
         streaming: None,
@@ -139,7 +146,8 @@ fn lay_out(
             None => Vec::new(),
         };
         let decision = Decision::Make(Why::New);
-        Ok(Planned { method, stem, folder, layout, coverage, parts, recipe, decision })
+        let figures = Figures::default();
+        Ok(Planned { method, stem, folder, layout, coverage, parts, recipe, decision, figures })
     };
     model.methods.iter().map(output).collect()
 }
@@ -172,6 +180,7 @@ pub(super) fn take_matrix(prepared: &mut Prepared, found: Found, setting: &Setti
         lay_out(&prepared.model, setting, &prepared.blueprint, laid, (recipe.as_ref(), converter))?;
     for (new, old) in outputs.iter_mut().zip(&prepared.outputs) {
         new.decision = old.decision.clone();
+        new.figures = old.figures.clone();
     }
     (prepared.outputs, prepared.imatrix, prepared.imatrix_file) = (outputs, matrix, Some(file));
     Ok(())

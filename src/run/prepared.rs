@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::base;
+use super::evaluate::{Evaluating, Figures};
 use super::files;
 use super::foreign::Foreign;
 use super::importance::Calculation;
@@ -75,6 +76,8 @@ pub struct Prepared {
     pub source: Source,
     /// The outputs, in the order of the methods.
     pub outputs: Vec<Planned>,
+    /// What is measured of the outputs.
+    pub evaluating: Option<Evaluating>,
     /// What the cards say.
     pub papers: Papers,
     /// Where it is published; none where nobody says where, or nothing is to be published.
@@ -102,6 +105,8 @@ pub struct Planned {
     pub recipe: Recipe,
     /// Whether it is made, and why.
     pub decision: Decision,
+    /// What is known of its quality.
+    pub figures: Figures,
 }
 
 impl Planned {
@@ -140,10 +145,9 @@ impl Prepared {
     /// Bytes that weights and outputs take of the disk, at most at once.
     pub fn disk_needed(&self) -> u64 {
         if self.streaming.is_some() {
-            0
-        } else {
-            self.bytes_to_fetch() + self.bytes_to_make() + self.base_bytes()
+            return 0;
         }
+        self.bytes_to_fetch() + self.bytes_to_make() + self.base_bytes() + self.probabilities()
     }
 
     /// Whether the model is needed as a file in its own type while the outputs are made.
@@ -154,7 +158,7 @@ impl Prepared {
 
     /// Bytes that this file takes of the disk meanwhile.
     pub fn base_bytes(&self) -> u64 {
-        if self.needs_base() { base::bytes(&self.blueprint).unwrap_or(0) } else { 0 }
+        if self.needs_base() || self.compares() { base::bytes(&self.blueprint).unwrap_or(0) } else { 0 }
     }
 
     /// Bytes that are published, at most: what the Hub has already is not sent.
@@ -177,7 +181,7 @@ impl Prepared {
     /// Bytes of the checkpoint that must be fetched first.
     pub fn bytes_to_fetch(&self) -> u64 {
         match &self.remote {
-            Some(remote) if self.bytes_to_make() > 0 => remote.missing_bytes(),
+            Some(remote) if self.bytes_to_make() > 0 || self.compares() => remote.missing_bytes(),
             _ => 0,
         }
     }

@@ -110,6 +110,7 @@ pub(super) fn choose(prepared: &Prepared, setting: &Setting) -> Result<Option<St
     let file = match prepared {
         p if p.foreign.is_some() => Some("llama.cpp's own converter writes a file"),
         p if p.needs_base() => Some("the importance matrix is computed from a file"),
+        p if p.to_measure().next().is_some() => Some("`evaluate` measures files"),
         p if p.model.check => Some("`check` tries out files"),
         _ => None,
     };

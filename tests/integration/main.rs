@@ -6,6 +6,7 @@
 mod actions;
 mod cli;
 mod doctor;
+mod evaluate;
 mod generated;
 mod github_api;
 mod hub;

@@ -7,9 +7,9 @@ use crate::base::file_name;
 use crate::base::quote::quote;
 use crate::config::evaluate;
 use crate::config::model::{
-    Card, Convert, Dataset, Feature, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType, Unbuilt,
+    Card, Convert, Dataset, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType, Unbuilt,
 };
-use crate::config::problem::{Place, Problem};
+use crate::config::problem::Problem;
 use crate::config::raw::{RawImatrix, RawPublish, RawSettings, RawSplit};
 use crate::config::read::{At, List};
 use crate::config::scalar::{FilePath, Method};
@@ -17,10 +17,7 @@ use crate::config::scalar::{FilePath, Method};
 impl Resolve<'_> {
     /// A layer without places, and what it asks for that is not built.
     pub(super) fn layer(&mut self, raw: RawSettings) -> (Layer, Vec<Unbuilt>) {
-        let mut unbuilt = Vec::new();
-        let mut ask =
-            |feature, place: Option<Place>| unbuilt.extend(place.map(|place| Unbuilt { feature, place }));
-        ask(Feature::Evaluate, raw.evaluate.as_ref().map(|section| section.place));
+        let unbuilt = Vec::new();
         let convert = raw.convert.map(|section| section.value).unwrap_or_default();
         let quantize = raw.quantize.map(|section| section.value).unwrap_or_default();
         let card = raw.card.map(|section| section.value).unwrap_or_default();
@@ -61,7 +58,10 @@ impl Resolve<'_> {
                     .collect()
             }),
             imatrix: raw.imatrix.and_then(|imatrix| self.imatrix(imatrix)),
-            evaluate: raw.evaluate.map(|section| evaluate::resolve(section, self.folder, self.problems)),
+            evaluate: raw.evaluate.map(|section| {
+                let dataset = section.value.dataset.as_ref().map(|text| self.dataset(text.value.0.clone()));
+                evaluate::resolve(section, dataset, self.problems)
+            }),
             check: plain(raw.check),
             split: raw.split.and_then(|split| self.split(&split)),
             publish: raw.publish.map(|publish| self.publish(publish.value)).unwrap_or_default(),

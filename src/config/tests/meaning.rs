@@ -218,7 +218,7 @@ models:
     assert_eq!(of(0), Evaluate::default());
     assert_eq!((of(0).chunks, of(0).context, of(0).predictions()), (16, 512, 16 * 255));
     let require = Require { perplexity: Some(20.0), ..Require::default() };
-    let dataset = Some("/base/t.txt".into());
+    let dataset = Dataset::File("/base/t.txt".into());
     assert_eq!(of(1), Evaluate { dataset, chunks: 4, context: 256, kl_divergence: false, require });
     let (mean_kld, kld_99, same_top) = (Some(0.05), Some(1.0), Some(0.9));
     let perplexity_ratio = Some(1.05);

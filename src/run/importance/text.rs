@@ -27,7 +27,7 @@ pub struct Text {
     pub name: String,
     /// The hash of its bytes.
     pub sha256: String,
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::run) bytes: Vec<u8>,
 }
 
 impl Text {

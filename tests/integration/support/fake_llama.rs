@@ -7,10 +7,14 @@
 //! | name | does |
 //! |---|---|
 //! | `llama-imatrix` | a matrix with a value for every column of every layer's matrices, from the names and the text |
+//! | `llama-perplexity` | figures that follow from a file's size; a base's probabilities, all zero, as a file |
 //! | `llama-completion` | loads a GGUF file and says a few words |
 //! | `python3` | `convert_hf_to_gguf.py` for checkpoints whose family is `Novel`: a llama under another name |
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a stand-in of a program")]
 #![allow(clippy::disallowed_methods, reason = "its environment is what is tested")]
+
+#[path = "fake_perplexity.rs"]
+mod perplexity;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     let done = match name.as_str() {
         "llama-imatrix" => imatrix(&arguments, fault.as_deref()),
         "llama-completion" => completion(&arguments),
+        "llama-perplexity" => perplexity::run(&arguments, fault.as_deref()),
         "python3" => python(&arguments),
         other => Err(format!("no program is called {other}")),
     };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::command::Sandbox;
 
 /// The programs that there are, and the Python.
-const PROGRAMS: [&str; 3] = ["llama-imatrix", "llama-completion", "python3"];
+const PROGRAMS: [&str; 4] = ["llama-imatrix", "llama-perplexity", "llama-completion", "python3"];
 
 /// An installed llama.cpp of a sandbox, in its folder `llama`.
 pub struct Llama {
