@@ -79,7 +79,12 @@ pub fn picture(title: &str, outputs: &[Output]) -> Option<String> {
         out.write_fmt(text).expect("writing to a string");
         out.push('\n');
     };
-    put(format_args!("<title>{name}: size against quality</title>"));
+    let heading = if name.is_empty() {
+        "Size against quality".to_owned()
+    } else {
+        format!("{name}: size against quality")
+    };
+    put(format_args!("<title>{heading}</title>"));
     put(format_args!("<desc>{}</desc>", described(&dots)));
     put(format_args!("<style>\n{STYLE}</style>"));
     put(format_args!(
@@ -87,7 +92,7 @@ pub fn picture(title: &str, outputs: &[Output]) -> Option<String> {
         WIDTH - 1.0,
         HEIGHT - 1.0
     ));
-    put(format_args!("<text x=\"24\" y=\"34\" class=\"title\">{name}: size against quality</text>"));
+    put(format_args!("<text x=\"24\" y=\"34\" class=\"title\">{heading}</text>"));
     let scale = if figures.logarithmic { ", on a logarithmic scale" } else { "" };
     put(format_args!("<text x=\"24\" y=\"56\" class=\"small\">{measure}{scale}; lower is better</text>"));
     grid(&mut put, &sizes, &figures);

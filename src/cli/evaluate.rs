@@ -63,9 +63,9 @@ pub(super) fn run(args: &EvaluateArgs, context: &Context) -> Result<(), Failure>
     if subjects.iter().any(|s| s.evaluation.is_none()) {
         measure(&mut subjects, &mut folders, &wanted, &text, args, context)?;
     }
-    let title = args.paths.first().and_then(|p| p.file_stem()).unwrap_or_default().to_string_lossy();
     if let Some(path) = &args.picture {
-        let svg = picture::picture(&title, &pictured(&subjects))
+        let title = args.base.as_deref().map(title).unwrap_or_default();
+        let svg = picture::picture(title, &pictured(&subjects))
             .ok_or_else(|| Failure::usage("--picture: there are no two outputs to compare"))?;
         atomic::write(path, svg.as_bytes())
             .map_err(|source| Failure::from(JobError::Io { path: path.clone(), source }))?;
@@ -263,6 +263,14 @@ fn require(given: &[String]) -> Result<Require, Failure> {
         *place = Some(number);
     }
     Ok(require)
+}
+
+/// The name of the model that a base is.
+fn title(base: &str) -> &str {
+    let name = base.trim_end_matches(['/', '\\']);
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    name.strip_suffix(".gguf").unwrap_or(name)
 }
 
 /// What a picture needs to know of outputs.

@@ -51,8 +51,8 @@ fn outfile(args: &ImatrixArgs, stem: &str) -> PathBuf {
 }
 
 fn model(args: &ImatrixArgs, text: Dataset, context: &Context) -> Result<config::Model, Failure> {
-    let mut above = Layer::default();
-    above.imatrix = Some(config::Imatrix::Dataset { text, chunks: args.chunks });
+    let imatrix = Some(config::Imatrix::Dataset { text, chunks: args.chunks });
+    let mut above = Layer { imatrix, ..Layer::default() };
     above.convert.fallback = args.fallback;
     jobs::any_model(&args.source, above, context)
 }

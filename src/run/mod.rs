@@ -6,6 +6,7 @@
 //! made and could not publish before; it may do so while the next job is under way.
 
 pub mod base;
+mod clock;
 mod deliver;
 mod error;
 mod evaluate;

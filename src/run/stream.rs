@@ -17,9 +17,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::JobError;
+use super::clock::Clock;
 use super::files::{self, Target, Work, WriteError, Written, WrittenFile};
 use super::importance::Calculation;
-use super::job::{self, Clock, Made};
+use super::job::{self, Made};
 use super::papers;
 use super::prepared::{Planned, Prepared, Setting};
 use super::source::identify_all;

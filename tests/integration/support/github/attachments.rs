@@ -19,12 +19,15 @@ use super::{GitHub, Shared};
 /// Where the numbers of these releases begin, so that they are none of the others.
 const FIRST: u64 = 1_000_000;
 
+/// The release that a file is of, its name, and what is in it.
+type Attached = (u64, String, Vec<u8>);
+
 #[derive(Default)]
 pub(super) struct Attachments {
     /// Tags by number.
     tags: Mutex<BTreeMap<u64, String>>,
-    /// Files by number: the release's, the name, and what is in them.
-    files: Mutex<BTreeMap<u64, (u64, String, Vec<u8>)>>,
+    /// Files by number.
+    files: Mutex<BTreeMap<u64, Attached>>,
     /// Where the releases say that they take files, in place of the truth.
     elsewhere: Mutex<Option<String>>,
 }
