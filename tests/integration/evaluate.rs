@@ -220,7 +220,7 @@ fn the_command_measures_files_and_outputs() {
     assert_eq!(world.measured(), 3);
     assert!(world.sandbox.text("all.svg").contains(">Q8_0</text>"));
     let card = world.sandbox.text("output/tiny-q4_0/README.md");
-    assert!(card.contains("## Quality") && card.contains("good, KLD 0.0"), "{card}");
+    assert!(card.contains("## Quality") && card.contains("fair, KLD 0.0"), "{card}");
     // Known figures are shown, and measured again only if that is wanted.
     world.run(&format!("evaluate output {chunks}")).code(0);
     assert_eq!(world.measured(), 3);
