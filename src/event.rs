@@ -45,7 +45,7 @@ macro_rules! codes {
     };
 }
 
-// Append; never renumber: users filter logs by these. CFG-002 was never written.
+// Append; never renumber: users filter logs by these. CFG-002 and CFG-003 were never written.
 codes! {
     RunStarted = "CLI-001", Info, "The program starts: version, command and machine.";
     RunFinished = "CLI-002", Info, "The program ends: what was done, how long it took.";
@@ -53,7 +53,6 @@ codes! {
     NothingPublished = "CLI-004", Warning, "The outputs stay on this machine: nothing was published.";
     Progressed = "CLI-005", Info, "How far a piece of long work has come.";
     ConfigRead = "CFG-001", Info, "A models.yaml was read and is valid.";
-    NotBuilt = "CFG-003", Warning, "A models.yaml asks for something that this version does not do.";
     JobPlanned = "PLN-001", Info, "A job was planned: model, methods, exact sizes.";
     JobUpToDate = "PLN-002", Info, "Outputs are there and match their recipes; they are kept.";
     SpaceChecked = "PLN-003", Detail, "Free disk and memory were compared with what the job needs.";

@@ -53,12 +53,6 @@ fn valid(path: &Path, config: &Config) -> String {
 /// Everything that is wrong with the file.
 pub(super) fn validate(args: &ConfigArgs, context: &Context) -> Result<(), Failure> {
     let config = load(&args.config, &Around::default())?;
-    for unbuilt in config.models.iter().flat_map(|m| &m.unbuilt) {
-        let place = unbuilt.place;
-        let text =
-            format!("{}:{}:{}: {}", args.config.display(), place.line, place.column, unbuilt.feature.text());
-        context.observer.event(Event::new(Code::NotBuilt, text));
-    }
     if context.json {
         return print(&format!(
             "{}\n",

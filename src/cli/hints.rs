@@ -298,7 +298,6 @@ impl Explain for JobError {
             JobError::Check { .. }
             | JobError::Converted(_)
             | JobError::OtherBase { .. }
-            | JobError::Unbuilt { .. }
             | JobError::Method(_)
             | JobError::Option(_)
             | JobError::Repo(_)
@@ -309,7 +308,6 @@ impl Explain for JobError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            JobError::Unbuilt { .. } => Some("remove it, or leave the model out with --only".to_owned()),
             JobError::Measure { source } => Explain::hint(source),
             JobError::Rejected { outputs } if outputs.iter().any(|o| matches!(o.why, Rejection::Quality(_))) => {
                 Some("an importance matrix may help; or leave the method out, or require less".to_owned())

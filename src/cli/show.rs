@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::failure::{Failure, Kind};
-use super::work::{failed_json, job_failed, outcome, warn};
+use super::work::{failed_json, job_failed, outcome};
 use super::{Context, plan_text, print};
 use crate::base::{space, units};
 use crate::config::{self, Model};
@@ -54,7 +54,6 @@ pub(super) fn show(
     let (mut ready, mut foreign, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for model in models {
         let observer = About { observer: &*context.observer, subject: &model.name };
-        warn(model, &observer);
         let prepared = match run::prepare(model, setting, &observer, &context.cancel) {
             // Nothing is wrong with it; sizes are known once it was converted.
             Err(JobError::Unconverted(unknown)) if ways.matrix.is_none() => {

@@ -41,13 +41,6 @@ pub(super) struct From<'a> {
     pub(super) job: Option<&'a str>,
 }
 
-/// Says what a model asks for that this version does not do.
-pub(super) fn warn(model: &Model, observer: &dyn Observer) {
-    for unbuilt in &model.unbuilt {
-        observer.event(Event::new(Code::NotBuilt, unbuilt.feature.text()));
-    }
-}
-
 /// Does every job; one that fails does not stop the others. While the next job is under way, the last one's outputs
 /// are uploaded.
 ///
@@ -121,7 +114,6 @@ fn do_all(
         let mut results = Vec::new();
         for (i, model) in models.iter().enumerate() {
             let observer = About { observer: noting, subject: &model.name };
-            warn(model, &observer);
             let done = context.tokens().and_then(|tokens| {
                 let setting = Setting { tokens, ..setting.clone() };
                 Ok(run::perform(model, &setting, &observer, &context.cancel)?)

@@ -25,8 +25,8 @@ use std::path::Path;
 
 pub use crate::base::repo_id::{RepoId, RepoIdError};
 pub use model::{
-    Card, Config, Convert, Dataset, Effect, Evaluate, Feature, Imatrix, KvValue, Layer, LlamaCpp,
-    LlamaSource, Metadata, Model, OutType, Publish, Quantize, Require, Split, TensorType, Unbuilt,
+    Card, Config, Convert, Dataset, Evaluate, Imatrix, KvValue, Layer, LlamaCpp, LlamaSource, Metadata,
+    Model, OutType, Publish, Quantize, Require, Split, TensorType,
 };
 pub use problem::{Place, Problem, Problems};
 pub use resolve::Around;

@@ -52,8 +52,6 @@ pub struct Model {
     pub card: Card,
     /// What the card says in place of the source's own.
     pub metadata: Metadata,
-    /// What it asks for that this version does not do.
-    pub unbuilt: Vec<Unbuilt>,
 }
 
 impl Model {
@@ -72,11 +70,6 @@ impl Model {
             (None, Some(owner)) => RepoId::parse(&format!("{owner}/{}{}", self.prefix, self.name)).map(Some),
             (None, None) => Ok(None),
         }
-    }
-
-    /// The first thing that it asks for without which its outputs would not be what was asked.
-    pub fn blocked_by(&self) -> Option<&Unbuilt> {
-        self.unbuilt.iter().find(|unbuilt| unbuilt.feature.effect() == Effect::Refused)
     }
 }
 
@@ -398,52 +391,3 @@ pub enum LlamaSource {
     /// The address of an archive.
     Url(String),
 }
-
-/// Something that models.yaml can say and this version does not do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unbuilt {
-    /// What.
-    pub feature: Feature,
-    /// Where it is asked for.
-    pub place: Place,
-}
-
-/// What asking for something that is not built does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// The outputs are what was asked for; something around them is left undone. The job runs, with a warning.
-    LeftUndone,
-    /// The outputs would not be what was asked for. The job is refused, the others run.
-    Refused,
-}
-
-macro_rules! features {
-    ($($name:ident = $key:literal, $effect:ident, $text:literal;)*) => {
-        /// What is not built yet.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Feature { $(#[doc = $text] $name,)* }
-
-        impl Feature {
-            /// Everything that is not built yet.
-            pub const ALL: &'static [Feature] = &[$(Feature::$name,)*];
-
-            /// The key of models.yaml.
-            pub const fn key(self) -> &'static str {
-                match self { $(Feature::$name => $key,)* }
-            }
-
-            /// What asking for it does.
-            pub const fn effect(self) -> Effect {
-                match self { $(Feature::$name => Effect::$effect,)* }
-            }
-
-            /// What to tell the user.
-            pub const fn text(self) -> &'static str {
-                match self { $(Feature::$name => $text,)* }
-            }
-        }
-    };
-}
-
-// A row goes when its feature comes.
-features! {}

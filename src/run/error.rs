@@ -30,12 +30,6 @@ fn not_published(outputs: &[Rejected]) -> String {
 /// Why a job failed. The other jobs go on.
 #[derive(Debug, Error)]
 pub enum JobError {
-    /// The model asks for something that this version does not do and that would change the bytes.
-    #[error("{text}")]
-    Unbuilt {
-        /// What to tell the user.
-        text: &'static str,
-    },
     /// The Hub.
     #[error(transparent)]
     Hub(#[from] HubError),

@@ -33,9 +33,6 @@ pub fn prepare(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<Prepared, JobError> {
-    if let Some(unbuilt) = model.blocked_by() {
-        return Err(JobError::Unbuilt { text: unbuilt.feature.text() });
-    }
     let (checkpoint, remote) = open(&model.source, setting, observer, cancel)?;
     let options = convert_options(model, &checkpoint);
     // A large vocabulary takes as long to convert as its files take to hash.

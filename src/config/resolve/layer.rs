@@ -7,7 +7,7 @@ use crate::base::file_name;
 use crate::base::quote::quote;
 use crate::config::evaluate;
 use crate::config::model::{
-    Card, Convert, Dataset, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType, Unbuilt,
+    Card, Convert, Dataset, Imatrix, Layer, Metadata, Publish, Quantize, Split, TensorType,
 };
 use crate::config::problem::Problem;
 use crate::config::raw::{RawImatrix, RawPublish, RawSettings, RawSplit};
@@ -15,14 +15,13 @@ use crate::config::read::{At, List};
 use crate::config::scalar::{FilePath, Method};
 
 impl Resolve<'_> {
-    /// A layer without places, and what it asks for that is not built.
-    pub(super) fn layer(&mut self, raw: RawSettings) -> (Layer, Vec<Unbuilt>) {
-        let unbuilt = Vec::new();
+    /// A layer without places.
+    pub(super) fn layer(&mut self, raw: RawSettings) -> Layer {
         let convert = raw.convert.map(|section| section.value).unwrap_or_default();
         let quantize = raw.quantize.map(|section| section.value).unwrap_or_default();
         let card = raw.card.map(|section| section.value).unwrap_or_default();
         let metadata = raw.metadata.map(|section| section.value).unwrap_or_default();
-        let layer = Layer {
+        Layer {
             methods: raw.methods.map(|methods| self.methods(methods.value)),
             prefix: raw.prefix.map(|prefix| prefix.value.0),
             convert: Convert {
@@ -80,8 +79,7 @@ impl Resolve<'_> {
                 library_name: plain(metadata.library_name),
                 base_model: plain(metadata.base_model),
             },
-        };
-        (layer, unbuilt)
+        }
     }
 
     pub(super) fn path(&self, path: PathBuf) -> PathBuf {

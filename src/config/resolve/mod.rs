@@ -11,7 +11,7 @@ use std::path::Path;
 
 use self::between::list_for_repositories;
 use self::layer::merge;
-use super::model::{Config, Layer, Metadata, Model, Quantize, Unbuilt};
+use super::model::{Config, Layer, Metadata, Model, Quantize};
 use super::problem::{Place, Problem};
 use super::raw::{RawConfig, RawModel};
 use super::read::{At, Wrong};
@@ -66,7 +66,7 @@ impl Resolve<'_> {
         let llama_cpp = llama_cpp.map(|section| self.llama_cpp(section));
         let defaults_clean = defaults.as_ref().is_none_or(|section| section.clean);
         let defaults = defaults.map(|section| section.value).unwrap_or_default();
-        let (defaults, defaults_unbuilt) = self.layer(defaults);
+        let defaults = self.layer(defaults);
         let mut resolved = Vec::new();
         // The methods that the file names, before the command line replaces them.
         let mut listed = Vec::new();
@@ -74,7 +74,7 @@ impl Resolve<'_> {
         let mut whole = defaults_clean && models.as_ref().is_some_and(|models| models.clean);
         for model in models.map(|models| models.value.0).unwrap_or_default() {
             let (place, clean) = (model.place, model.clean && defaults_clean);
-            if let Some((model, methods)) = self.model(model, &defaults, &defaults_unbuilt) {
+            if let Some((model, methods)) = self.model(model, &defaults) {
                 if model.methods.is_empty() && clean {
                     self.report(no_methods(place));
                 }
@@ -92,24 +92,14 @@ impl Resolve<'_> {
         Config { llama_cpp, models: resolved }
     }
 
-    fn model(
-        &mut self,
-        raw: At<RawModel>,
-        defaults: &Layer,
-        defaults_unbuilt: &[Unbuilt],
-    ) -> Option<(Model, Vec<String>)> {
+    fn model(&mut self, raw: At<RawModel>, defaults: &Layer) -> Option<(Model, Vec<String>)> {
         let place = raw.place;
         let RawModel { source, revision, name, settings } = raw.value;
-        let (own, mut unbuilt) = self.layer(settings);
-        for default in defaults_unbuilt {
-            if unbuilt.iter().all(|own| own.feature != default.feature) {
-                unbuilt.push(*default);
-            }
-        }
+        let own = self.layer(settings);
         let source = self.with_revision(source?, revision)?;
         let settings = merge(own, defaults.clone());
         let listed = settings.methods.clone().unwrap_or_default();
-        let model = self.assemble(place, source, name.map(|name| name.value.0), settings, unbuilt)?;
+        let model = self.assemble(place, source, name.map(|name| name.value.0), settings)?;
         Some((model, listed))
     }
 
@@ -146,7 +136,6 @@ impl Resolve<'_> {
         source: Source,
         name: Option<String>,
         settings: Layer,
-        unbuilt: Vec<Unbuilt>,
     ) -> Option<Model> {
         let settings = merge(self.around.above.clone(), settings);
         let has_owner = settings.publish.owner.is_some();
@@ -194,7 +183,6 @@ impl Resolve<'_> {
             publish: settings.publish,
             card: settings.card,
             metadata: settings.metadata,
-            unbuilt,
         };
         // An owner that only the environment names is no reason to refuse what may not be published at all.
         if let (true, Err(error)) = (has_owner, model.repo()) {

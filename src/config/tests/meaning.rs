@@ -37,7 +37,6 @@ fn the_specs_example_is_read() {
     assert_eq!(small.publish, publish);
     assert_eq!(small.repo().unwrap().unwrap().as_str(), "my-org/jamph-qwen2.5-0.5b");
     assert_eq!(small.card.description.as_deref(), Some(Path::new("/base/default_description.md")));
-    assert_eq!(small.blocked_by(), None);
     assert_eq!(large.source.to_string(), "Qwen/Qwen2.5-3B@main");
     assert_eq!(large.methods, ["Q4_K_M", "IQ4_XS"]);
     assert_eq!(
@@ -49,7 +48,6 @@ fn the_specs_example_is_read() {
     assert_eq!(large.publish.owner, None);
     assert_eq!(large.publish.repo.as_ref().map(RepoId::as_str), Some("other-org/jamph-qwen2.5-3b"));
     assert_eq!(large.card.tags.as_deref(), Some(&["education".to_owned(), "norwegian".to_owned()][..]));
-    assert_eq!(large.blocked_by(), None);
 }
 
 #[test]
@@ -85,7 +83,6 @@ models:
     assert_eq!(found, expected);
     let checked: Vec<_> = config.models.iter().map(|m| m.check).collect();
     assert_eq!(checked, [true, false, true, true, true, true]);
-    assert!(config.models.iter().all(|m| m.blocked_by().is_none()));
 }
 
 #[test]
@@ -110,7 +107,6 @@ models:
     let said = |m: &Model| [m.publish.stream, m.publish.create_pr, m.publish.prune, m.publish.xet];
     assert_eq!(said(first), [Some(true), Some(true), Some(true), Some(false)]);
     assert_eq!(said(second), [Some(true), Some(true), Some(false), Some(false)]);
-    assert_eq!(first.unbuilt, []);
 }
 
 #[test]
