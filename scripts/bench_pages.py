@@ -83,7 +83,7 @@ STYLE = """
 """
 WIDTH, LEFT, RIGHT = 800, 164, 96
 # Rows in the picture; the page has them all.
-MOST = 12
+MOST = 16
 
 
 def text(x, y, content, kind="", anchor="start"):
