@@ -42,7 +42,7 @@ pub(crate) fn config(raw: RawConfig, folder: &Path, around: &Around, problems: &
 pub(crate) fn single(source: Source, name: Option<String>, around: &Around) -> Result<Model, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut resolve = Resolve { folder: Path::new(""), around, problems: &mut problems };
-    let model = resolve.assemble(Place::START, source, name, Layer::default(), Vec::new());
+    let model = resolve.assemble(Place::START, source, name, Layer::default());
     match model {
         Some(model) if model.methods.is_empty() => Err(vec![no_methods(Place::START)]),
         Some(model) if problems.is_empty() => Ok(model),
