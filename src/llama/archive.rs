@@ -112,13 +112,19 @@ pub fn unpack(
     let file = File::open(archive).map_err(read)?;
     let unpacked = MultiGzDecoder::new(io::BufReader::new(file)).take(limits.bytes.saturating_add(HEADERS));
     let mut tar = tar::Archive::new(unpacked);
-    let mut unpacking =
-        Unpacking { archive, into, limits, bytes: 0, entries: 0, links: Vec::new(), linked: HashSet::new() };
+    let mut unpacking = Unpacking {
+        archive,
+        into,
+        limits,
+        cancel,
+        bytes: 0,
+        entries: 0,
+        links: Vec::new(),
+        linked: HashSet::new(),
+    };
     let mut found = false;
     for entry in tar.entries().map_err(read)? {
-        if cancel.is_cancelled() {
-            return Err(ArchiveError::Cancelled);
-        }
+        unpacking.go_on()?;
         let mut entry = entry.map_err(read)?;
         let kind = entry.header().entry_type();
         // Of a long name or attributes; the tar library applies the former itself.
@@ -158,6 +164,7 @@ struct Unpacking<'a> {
     archive: &'a Path,
     into: &'a Path,
     limits: Limits,
+    cancel: &'a Cancel,
     /// What came so far.
     bytes: u64,
     entries: u64,
@@ -173,6 +180,10 @@ impl Unpacking<'_> {
 
     fn too_large(&self, limit: u64, what: &'static str) -> ArchiveError {
         ArchiveError::TooLarge { archive: self.archive.to_owned(), limit, what }
+    }
+
+    fn go_on(&self) -> Result<(), ArchiveError> {
+        if self.cancel.is_cancelled() { Err(ArchiveError::Cancelled) } else { Ok(()) }
     }
 
     /// Counts an entry; whatever it is, it may not stand where a link does, nor below one.
@@ -210,6 +221,7 @@ impl Unpacking<'_> {
         })?;
         let mut buffer = vec![0; 64 << 10];
         loop {
+            self.go_on()?;
             let n = bytes
                 .read(&mut buffer)
                 .map_err(|source| ArchiveError::Read { archive: self.archive.to_owned(), source })?;

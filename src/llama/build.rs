@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::{TOOLS, install};
 use crate::base::cancel::Cancel;
+use crate::base::hash;
 use crate::base::process::{self, Process, ProcessError};
 use crate::event::{Observer, Progress};
 
@@ -121,15 +122,37 @@ pub fn flags(native: bool) -> Vec<String> {
 /// # Errors
 /// There is none, or it does not run.
 pub fn compiler(options: &BuildOptions, cancel: &Cancel) -> Result<String, BuildError> {
-    let stated =
-        options.environment.iter().find(|(name, _)| name == "CXX").map(|(_, value)| PathBuf::from(value));
-    let found =
-        stated.or_else(|| ["c++", "g++", "clang++"].iter().find_map(|c| process::find(c, &options.search)));
-    let program = found.ok_or(BuildError::Missing { program: "c++" })?;
-    let process = Process::new(program).arg("--version").environment(&options.environment);
+    let process = the_compiler(options).ok_or(BuildError::Missing { program: "c++" })?.arg("--version");
     let text =
         process.output(cancel).map_err(|source| BuildError::Step { step: "run the compiler of", source })?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// What the compiler takes this processor for: a hash of what it says of the instructions that it would use for it. None
+/// where it does not say.
+pub fn processor(options: &BuildOptions, cancel: &Cancel) -> Option<String> {
+    let native = if cfg!(target_arch = "aarch64") { "-mcpu=native" } else { "-march=native" };
+    let macros = the_compiler(options)?.args([native, "-dM", "-E", "-x", "c++", "-"]).output(cancel).ok()?;
+    let mut macros: Vec<&str> = macros.lines().collect();
+    macros.sort_unstable();
+    Some(hash::sha256(macros.join("\n").as_bytes())[..16].to_owned())
+}
+
+/// The compiler that cmake takes: what `CXX` says, a program and perhaps words after it, or else what is there.
+fn the_compiler(options: &BuildOptions) -> Option<Process> {
+    let stated = options.environment.iter().find(|(name, value)| name == "CXX" && !value.is_empty());
+    let process = match stated.map(|(_, value)| Path::new(value)) {
+        Some(path) if path.is_file() => Process::new(path),
+        Some(words) => {
+            let words = words.to_string_lossy();
+            let mut words = words.split_whitespace();
+            Process::new(words.next()?).args(words)
+        }
+        None => Process::new(
+            ["c++", "g++", "clang++"].iter().find_map(|name| process::find(name, &options.search))?,
+        ),
+    };
+    Some(process.environment(&options.environment))
 }
 
 /// The C library that programs here are linked with, as `ldd` says; `None` where there is none to name.
@@ -310,6 +333,43 @@ exit "${CMAKE_EXIT:-0}"
             assert!(calls[0].contains(part) || cfg!(target_os = "macos"), "{part}: {log}");
         }
         assert!(calls[1].ends_with("-j 3 --target llama-imatrix llama-perplexity llama-completion"), "{log}");
+    }
+
+    #[test]
+    fn a_compiler_is_found_as_cmake_finds_it() {
+        let write = |bench: &Bench, name: &str| {
+            let path = bench.options.search[0].join(name);
+            let script = "#!/bin/sh\ncase \"$*\" in *-dM*) cat \"$0.macros\" ;; *) echo \"$0 $*\" ;; esac\n";
+            fs::write(&path, script).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let mut bench = Bench::new(&[]);
+        let cancel = Cancel::new();
+        let missing = compiler(&bench.options, &cancel);
+        assert!(matches!(missing, Err(BuildError::Missing { program: "c++" })));
+        assert_eq!(processor(&bench.options, &cancel), None);
+        let plain = write(&bench, "g++");
+        assert_eq!(compiler(&bench.options, &cancel).unwrap(), format!("{} --version", plain.display()));
+        let wrapped = write(&bench, "wrap");
+        let says = |cxx: String, bench: &mut Bench| {
+            bench.options.environment.retain(|(name, _)| name != "CXX");
+            bench.options.environment.push(("CXX".into(), cxx.into()));
+            compiler(&bench.options, &cancel).unwrap()
+        };
+        let wrapped = wrapped.display();
+        assert_eq!(says(format!("{wrapped} g++"), &mut bench), format!("{wrapped} g++ --version"));
+        assert_eq!(says(wrapped.to_string(), &mut bench), format!("{wrapped} --version"));
+        assert_eq!(says(String::new(), &mut bench), format!("{} --version", plain.display()));
+
+        // Of a processor, what the compiler says counts, in whatever order.
+        let of = |macros: &str| {
+            fs::write(bench.options.search[0].join("g++.macros"), macros).unwrap();
+            processor(&bench.options, &cancel).unwrap()
+        };
+        let one = of("#define __AVX2__ 1\n#define __FMA__ 1\n");
+        assert_eq!(of("#define __FMA__ 1\n#define __AVX2__ 1\n"), one);
+        assert_ne!(of("#define __AVX2__ 1\n"), one);
     }
 
     #[test]

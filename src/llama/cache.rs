@@ -2,11 +2,12 @@
 //!
 //! In: the facts of a build and somebody who can make it. Out: a folder whose every file is as it was when it was made.
 //! Two processes that want the same build make it once; one that was interrupted leaves nothing under its final name;
-//! one that was damaged since is made anew and never used.
+//! one that was damaged since is made anew and never used. A cache that may only be read serves what it has.
 //!
 //! ```text
 //! llama.cpp/.{key}.lock            one maker at a time
 //!           .{key}.making          what an unfinished build has so far
+//!           .download-…            an archive whose key is not known before it is here
 //!           {key}/manifest.json    the facts, and every file's size and sha256
 //!                 bin/  …          what was installed
 //! ```
@@ -20,9 +21,10 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::TOOLS;
 use crate::base::cancel::Cancel;
 use crate::base::lock::FileLock;
-use crate::base::{atomic, hash};
+use crate::base::{atomic, hash, process};
 use crate::event::{Code, Event, Observer};
 
 /// The manifest's name in an entry.
@@ -30,6 +32,12 @@ const MANIFEST: &str = "manifest.json";
 
 /// The flag of a release's own programs.
 pub const PREBUILT: &str = "prebuilt";
+
+/// How the names of archives begin that are being downloaded.
+pub(super) const DOWNLOAD: &str = ".download-";
+
+/// Nobody downloads for so long; what is older was left by a killed process.
+const LEFT: Duration = Duration::from_secs(86_400);
 
 /// What decides a build. Two builds with equal facts serve alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +172,7 @@ impl Cache {
     /// The entry of these facts, if it is there and whole.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system; it was stopped.
     pub fn find(
         &self,
         facts: &Facts,
@@ -175,7 +183,11 @@ impl Cache {
         if !self.root.join(key.as_str()).join(MANIFEST).is_file() {
             return Ok(None);
         }
-        let _lock = self.lock(&key, observer, cancel)?;
+        let _lock = match self.lock(&key, observer, cancel) {
+            // Where nothing can be written, nobody makes anything either.
+            Err(CacheError::Io { source, .. }) if is_read_only(&source) => None,
+            lock => Some(lock?),
+        };
         let entry = self.sound(&key, cancel)?;
         entry.as_ref().map_or(Ok(()), |entry| self.touch(entry))?;
         Ok(entry)
@@ -228,7 +240,7 @@ impl Cache {
     fn sound(&self, key: &Key, cancel: &Cancel) -> Result<Option<Entry>, CacheError> {
         let Some(entry) = self.read(key) else { return Ok(None) };
         match measure(&entry.folder, cancel) {
-            Ok(files) => Ok((files == entry.manifest.files).then_some(entry)),
+            Ok(files) => Ok((files == entry.manifest.files && has_programs(&entry.folder)).then_some(entry)),
             Err(CacheError::Cancelled) => Err(CacheError::Cancelled),
             // A link that leads nowhere, a file that cannot be read: damaged.
             Err(CacheError::Io { .. }) => Ok(None),
@@ -258,8 +270,8 @@ impl Cache {
         Ok(entries)
     }
 
-    /// Removes what is neither among the `keep` last used nor younger than `older_than`, and what unfinished or damaged
-    /// builds left. Entries in use by another process stay. Gives what was removed.
+    /// Removes what is neither among the `keep` last used nor younger than `older_than`, and what killed processes and
+    /// damaged builds left. Entries that another process is making or checking stay. Gives what was removed.
     ///
     /// # Errors
     /// A folder cannot be listed or removed.
@@ -277,6 +289,14 @@ impl Cache {
             .collect();
         let mut removed = Vec::new();
         for name in names(&self.root)? {
+            if name.starts_with(DOWNLOAD) {
+                let path = self.root.join(&name);
+                let written = path.metadata().and_then(|m| m.modified()).ok();
+                if written.and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age > LEFT) {
+                    fs::remove_file(&path).map_err(|source| io_error(&path, source))?;
+                }
+                continue;
+            }
             let unfinished = name.strip_prefix('.').and_then(|n| n.strip_suffix(".making"));
             let Some(key) = Key::parse(unfinished.unwrap_or(&name)) else { continue };
             if unfinished.is_none() && kept.contains(&&key) {
@@ -313,10 +333,19 @@ impl Cache {
     fn touch(&self, entry: &Entry) -> Result<(), CacheError> {
         let path = entry.folder.join(MANIFEST);
         match fs::File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now())) {
-            Err(source) if source.kind() != io::ErrorKind::PermissionDenied => Err(io_error(&path, source)),
+            Err(source) if !is_read_only(&source) => Err(io_error(&path, source)),
             _ => Ok(()),
         }
     }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// What hashes do not tell: that the programs may be run. Some ways to move a folder lose that.
+fn has_programs(folder: &Path) -> bool {
+    TOOLS.iter().all(|tool| process::find(tool, &[folder.join("bin")]).is_some())
 }
 
 fn io_error(path: &Path, source: io::Error) -> CacheError {
@@ -371,7 +400,9 @@ fn measure(root: &Path, cancel: &Cancel) -> Result<BTreeMap<String, FileFacts>, 
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -391,8 +422,16 @@ mod tests {
 
     fn build(folder: &Path) -> Result<(), CacheError> {
         fs::create_dir_all(folder.join("bin")).unwrap();
-        fs::write(folder.join("bin/llama-imatrix"), "program").unwrap();
+        for tool in TOOLS {
+            let path = folder.join("bin").join(tool);
+            fs::write(&path, "program").unwrap();
+            set_mode(&path, 0o755);
+        }
         Ok(())
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
     fn never(_: &Path) -> Result<(), CacheError> {
@@ -404,7 +443,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (cache, cancel) = (Cache::new(root.path()), Cancel::new());
         let (made, came) = cache.entry(&facts("b1"), &(), &cancel, build).unwrap();
-        assert_eq!((came, made.bytes()), (Came::Made, 7));
+        assert_eq!((came, made.bytes()), (Came::Made, 21));
         let (there, came) = cache.entry(&facts("b1"), &(), &cancel, never).unwrap();
         assert_eq!((came, &there.folder), (Came::Cached, &made.folder));
         assert_ne!(facts("b1").key(), facts("b2").key());
@@ -417,8 +456,9 @@ mod tests {
         let (cache, cancel) = (Cache::new(root.path()), Cancel::new());
         let (entry, _) = cache.entry(&facts("b1"), &(), &cancel, build).unwrap();
         let program = entry.folder.join("bin/llama-imatrix");
-        let damages: [&dyn Fn(); 5] = [
+        let damages: [&dyn Fn(); 6] = [
             &|| fs::write(&program, "Program").unwrap(),
+            &|| set_mode(&program, 0o644),
             &|| fs::remove_file(&program).unwrap(),
             &|| fs::write(entry.folder.join("extra"), "").unwrap(),
             &|| fs::write(entry.folder.join(MANIFEST), "{").unwrap(),
@@ -426,11 +466,27 @@ mod tests {
         ];
         for damage in damages {
             damage();
+            assert!(cache.find(&facts("b1"), &(), &cancel).unwrap().is_none());
             let (healed, came) = cache.entry(&facts("b1"), &(), &cancel, build).unwrap();
             assert_eq!(came, Came::Healed);
             assert_eq!(fs::read_to_string(&program).unwrap(), "program");
             assert!(!healed.folder.join("extra").exists());
         }
+    }
+
+    /// To a superuser this is a cache like any other.
+    #[test]
+    fn a_cache_that_may_only_be_read_serves() {
+        let root = tempfile::tempdir().unwrap();
+        let (cache, cancel) = (Cache::new(root.path()), Cancel::new());
+        let (entry, _) = cache.entry(&facts("b1"), &(), &cancel, build).unwrap();
+        let lock = cache.root().join(format!(".{}.lock", entry.key.as_str()));
+        let (there, left) = ([&lock, &entry.folder.join(MANIFEST)], [cache.root(), &entry.folder]);
+        there.iter().for_each(|path| set_mode(path, 0o444));
+        left.iter().for_each(|path| set_mode(path, 0o555));
+        let found = cache.find(&facts("b1"), &(), &cancel);
+        left.iter().for_each(|path| set_mode(path, 0o755));
+        assert!(found.unwrap().is_some_and(|found| found.key == entry.key));
     }
 
     #[test]
@@ -486,7 +542,15 @@ mod tests {
         assert!(cache.prune(Some(1), None).unwrap().is_empty(), "one in use stays");
         drop(held);
         fs::create_dir(cache.root().join(format!(".{}.making", facts("b9").key().as_str()))).unwrap();
+        let download = |age: u64| {
+            let path = cache.root().join(format!("{DOWNLOAD}{age}"));
+            let file = fs::File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age * 3600)).unwrap();
+            path
+        };
+        let (young, old) = (download(1), download(25));
         assert_eq!(cache.prune(Some(1), None).unwrap(), [facts("b2").key()]);
+        assert_eq!((young.exists(), old.exists()), (true, false));
         assert_eq!(tags(), ["b3"]);
         assert!(!names(cache.root()).unwrap().iter().any(|n| n.ends_with(".making")));
     }

@@ -76,7 +76,7 @@ impl RequestError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             RequestError::Insecure { .. } => {
-                format!("take b{SECURITY_MINIMUM} or later; b{} is what is built in", &DEFAULT_TAG[1..])
+                format!("take b{SECURITY_MINIMUM} or later; {DEFAULT_TAG} is what is built in")
             }
             RequestError::Downgrade { latest, .. } => {
                 format!("name `{latest}` itself if an older one is meant")
@@ -111,7 +111,8 @@ impl Request {
         })
     }
 
-    fn release(tag: &str, commit: Option<String>, native: bool) -> Self {
+    /// A release, and the commit that it has to be where that is built in.
+    pub(super) fn release(tag: &str, commit: Option<String>, native: bool) -> Self {
         let commit = commit.or_else(|| (tag == DEFAULT_TAG).then(|| DEFAULT_COMMIT.to_owned()));
         Request::Release { tag: tag.to_owned(), commit, native }
     }

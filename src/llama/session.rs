@@ -3,7 +3,7 @@
 //! In: a [`Request`] and a [`Setup`]. First everything is found out that a key needs ([`Session::resolve`]), from
 //! `jamph.lock` as far as it goes; then the cache is looked at; then a release's own programs are taken, or where there
 //! are none that run here, its source is built. What comes from the network is compared with what is stated or recorded
-//! before it is unpacked.
+//! before it is unpacked, and recorded once it was.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,7 +14,7 @@ use tempfile::TempPath;
 
 use super::archive::{self, Limits};
 use super::build::{self, BuildError, BuildOptions};
-use super::cache::{Cache, CacheError, Came, Entry, Facts, PREBUILT};
+use super::cache::{self, Cache, CacheError, Came, Entry, Facts, PREBUILT};
 use super::error::ToolchainError;
 use super::pins::{Kind, PinError, Pins};
 use super::release::{self, Downloaded, GitHub, ReleaseError};
@@ -24,6 +24,7 @@ use super::wanted::{Obtained, Setup};
 use super::{REPOSITORY, install, source};
 use crate::base::cancel::Cancel;
 use crate::base::causes::causes;
+use crate::base::lock::FileLock;
 use crate::base::{memory, units};
 use crate::event::{Code, Event, Observer};
 
@@ -47,8 +48,10 @@ pub(super) struct Resolved {
 enum Place {
     /// GitHub has the commit.
     Commit(String),
-    /// A file on this machine; one that was downloaded to know its hash is removed in the end.
-    Archive(PathBuf, #[allow(dead_code, reason = "it is kept until it is dropped")] Option<TempPath>),
+    /// An archive on this machine.
+    Archive(PathBuf),
+    /// One that was downloaded now, because nothing was recorded of it; it goes when this is dropped.
+    Fetched { file: TempPath, name: String, sha256: String },
     /// An archive elsewhere, of which the hash is known.
     Url(String),
     /// A tree on this machine.
@@ -68,21 +71,29 @@ impl Session<'_> {
             let toolchain = Toolchain::installed(folder, &self.setup.environment, self.cancel)?;
             return Ok(Obtained { toolchain, came: None, bytes: None });
         }
-        let cache = Cache::new(&self.setup.cache);
         let resolved = self.resolve(request)?;
-        let prebuilt = self.prebuilt_facts(&resolved);
+        let obtained = self.find_or_make(&resolved)?;
+        // Now it is known to be a source. What came damaged must not be what later downloads are held against.
+        if let Place::Fetched { name, sha256, .. } = &resolved.place {
+            self.pin(&mut Pins::open(&self.setup.lock)?, Kind::Archive, name, sha256)?;
+        }
+        Ok(obtained)
+    }
+
+    fn find_or_make(&self, resolved: &Resolved) -> Result<Obtained, ToolchainError> {
+        let cache = Cache::new(&self.setup.cache);
+        let prebuilt = self.prebuilt_facts(resolved);
         let find = |facts: &Facts| cache.find(facts, self.observer, self.cancel);
         if let Some(entry) = prebuilt.as_ref().map(find).transpose()?.flatten() {
             return Ok(self.obtained(&entry, Came::Cached));
         }
-        let built = self.built_facts(&resolved);
+        let built = self.built_facts(resolved);
         if let Some(entry) = built.as_ref().ok().map(find).transpose()?.flatten() {
             return Ok(self.obtained(&entry, Came::Cached));
         }
         if let Some(facts) = prebuilt {
-            let made = cache.entry(&facts, self.observer, self.cancel, |into| {
-                self.take_prebuilt(&facts, &resolved, into)
-            });
+            let made = cache
+                .entry(&facts, self.observer, self.cancel, |into| self.take_prebuilt(&facts, resolved, into));
             match made {
                 Ok((entry, came)) => return Ok(self.obtained(&entry, came)),
                 Err(error) if is_unfit(&error) => {
@@ -94,7 +105,7 @@ impl Session<'_> {
         }
         let facts = built?;
         let (entry, came) =
-            cache.entry(&facts, self.observer, self.cancel, |into| self.build(&facts, &resolved, into))?;
+            cache.entry(&facts, self.observer, self.cancel, |into| self.build(&facts, resolved, into))?;
         Ok(self.obtained(&entry, came))
     }
 
@@ -154,7 +165,7 @@ impl Session<'_> {
                 }
             }
             Request::Source { source, subfolder, tag, commit, native } => {
-                let (place, hash) = self.place(source, &mut pins)?;
+                let (place, hash) = self.place(source, &pins)?;
                 Resolved {
                     tag: tag.clone(),
                     commit: commit.clone(),
@@ -196,48 +207,42 @@ impl Session<'_> {
     }
 
     /// Where a source is, and the hash of its content.
-    fn place(&self, from: &Source, pins: &mut Pins) -> Result<(Place, String), ToolchainError> {
+    fn place(&self, from: &Source, pins: &Pins) -> Result<(Place, String), ToolchainError> {
         match from {
             Source::Path(path) if path.is_dir() => {
                 Ok((Place::Folder(path.clone()), source::folder_hash(path, self.cancel)?))
             }
             Source::Path(path) => {
-                Ok((Place::Archive(path.clone(), None), source::archive_hash(path, self.cancel)?))
+                Ok((Place::Archive(path.clone()), source::archive_hash(path, self.cancel)?))
             }
             Source::Url(url) => {
-                if let Some(known) = pins.get(Kind::Archive, &without_query(url)) {
+                let name = without_query(url);
+                if let Some(known) = pins.get(Kind::Archive, &name) {
                     return Ok((Place::Url(url.clone()), known.to_owned()));
                 }
                 let root = Cache::new(&self.setup.cache).root().to_owned();
                 let io = |source| CacheError::Io { path: root.clone(), source };
                 fs::create_dir_all(&root).map_err(io)?;
-                let file = tempfile::Builder::new().prefix(".download-").tempfile_in(&root).map_err(io)?;
-                let path = file.into_temp_path();
-                let came = self.download_archive(url, &path, pins)?;
-                Ok((Place::Archive(path.to_path_buf(), Some(path)), came.sha256))
+                let file = tempfile::Builder::new().prefix(cache::DOWNLOAD).tempfile_in(&root).map_err(io)?;
+                let file = file.into_temp_path();
+                let sha256 = self.download_archive(url, &file)?.sha256;
+                Ok((Place::Fetched { file, name, sha256: sha256.clone() }, sha256))
             }
         }
     }
 
-    fn download_archive(
-        &self,
-        url: &str,
-        into: &Path,
-        pins: &mut Pins,
-    ) -> Result<Downloaded, ToolchainError> {
-        let name = without_query(url);
-        let came = self.github(&format!("`{name}`"))?.archive(url, into)?;
-        self.pin(pins, Kind::Archive, &name, &came.sha256)?;
-        Ok(came)
+    fn download_archive(&self, url: &str, into: &Path) -> Result<Downloaded, ToolchainError> {
+        self.downloading(url);
+        Ok(self.github(&format!("`{}`", without_query(url)))?.archive(url, into)?)
     }
 
     /// The facts of a release's own programs, where there may be some that run here.
     pub(super) fn prebuilt_facts(&self, resolved: &Resolved) -> Option<Facts> {
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         let tag = resolved.tag.as_deref().filter(|_| matches!(resolved.place, Place::Commit(_)))?;
-        let libc = build::libc(&self.build_options(resolved), self.cancel).unwrap_or_default();
-        // They are linked with glibc.
-        if resolved.native || libc.contains("musl") {
+        let libc = build::libc(&self.build_options(resolved), self.cancel);
+        // They are linked with glibc, and with a newer one than some systems have.
+        if resolved.native || libc.as_ref().is_some_and(|libc| libc.contains("musl")) {
             return None;
         }
         release::archive_name(tag, os, arch).map(|_| Facts {
@@ -248,7 +253,7 @@ impl Session<'_> {
             content: None,
             flags: vec![PREBUILT.to_owned()],
             compiler: None,
-            libc: None,
+            libc,
         })
     }
 
@@ -262,6 +267,10 @@ impl Session<'_> {
         };
         flags.extend(self.setup.compilers.iter().filter_map(said));
         flags.extend(resolved.subfolder.iter().map(|folder| format!("subfolder={folder}")));
+        if resolved.native {
+            // Another processor may not have the instructions of this one.
+            flags.extend(build::processor(&options, self.cancel).map(|hash| format!("processor={hash}")));
+        }
         flags.sort();
         Ok(Facts {
             os: std::env::consts::OS.to_owned(),
@@ -352,29 +361,33 @@ impl Session<'_> {
             Some(subfolder) => folder.join(subfolder),
             None => folder.to_owned(),
         };
-        let mut pins = Pins::open(&self.setup.lock)?;
-        let archive = work.join("source.tar.gz");
+        let downloaded = work.join("source.tar.gz");
         let (archive, came) = match &resolved.place {
             Place::Folder(folder) => return Ok(below(folder)),
-            Place::Archive(path, _) => (path, None),
+            Place::Archive(path) => (path.as_path(), None),
+            Place::Fetched { file, .. } => (&**file, None),
             Place::Url(url) => {
-                self.downloading(url);
-                let came = self.download_archive(url, &archive, &mut pins)?;
-                (&archive, Some((without_query(url), came)))
+                let came = self.download_archive(url, &downloaded)?;
+                (downloaded.as_path(), Some((without_query(url), came)))
             }
             Place::Commit(commit) => {
                 let name = format!("{REPOSITORY}@{commit}");
                 self.downloading(&name);
-                let came = self.github(&format!("the source of `{commit}`"))?.source(commit, &archive)?;
-                self.pin(&mut pins, Kind::Archive, &name, &came.sha256)?;
-                (&archive, Some((name, came)))
+                let came = self.github(&format!("the source of `{commit}`"))?.source(commit, &downloaded)?;
+                (downloaded.as_path(), Some((name, came)))
             }
         };
-        if let Some((name, came)) = came {
-            self.verified(&name, &came);
+        let mut pins = Pins::open(&self.setup.lock)?;
+        if let Some((name, came)) = &came {
+            pins.check(Kind::Archive, name, &came.sha256)?;
         }
         let tree = work.join("source");
         self.unpack(archive, resolved.subfolder.as_deref(), &tree)?;
+        // Only what could be unpacked is recorded: a download that came damaged is tried again, not kept for good.
+        if let Some((name, came)) = came {
+            self.pin(&mut pins, Kind::Archive, &name, &came.sha256)?;
+            self.verified(&name, &came);
+        }
         Ok(tree)
     }
 
@@ -395,6 +408,10 @@ impl Session<'_> {
 
     /// Records what was found; refuses what is recorded otherwise.
     pub(super) fn pin(&self, pins: &mut Pins, kind: Kind, name: &str, found: &str) -> Result<(), PinError> {
+        // Of two that read the file at once and then write it, one's record would be lost. A cache that cannot be written
+        // is no reason not to record.
+        let lock = Cache::new(&self.setup.cache).root().join(".pins.lock");
+        let _one_at_a_time = FileLock::acquire(&lock, self.cancel);
         match pins.record(kind, name, found) {
             Ok(true) => {
                 let text = format!("`{name}` is recorded in `{}`", pins.file().display());

@@ -167,7 +167,8 @@ pub(super) fn with_libraries(bin: &Path, environment: &[(OsString, OsString)]) -
     let mut places = bin.as_os_str().to_owned();
     places.push(if cfg!(windows) { ";" } else { ":" });
     places.push(bin.join("../lib"));
-    let given = environment.iter().find(|(key, _)| key == name);
+    // An empty part would mean the folder that a program works in.
+    let given = environment.iter().find(|(key, value)| key == name && !value.is_empty());
     if let Some((_, given)) = given {
         places.push(if cfg!(windows) { ";" } else { ":" });
         places.push(given);
@@ -216,14 +217,13 @@ fn fingerprint(bin: &Path, said: &str, cancel: &Cancel) -> std::io::Result<Strin
             || ["libllama", "libggml", "llama", "ggml"].iter().any(|p| {
                 name.starts_with(p) && [".so", ".dylib", ".dll"].iter().any(|end| name.contains(end))
             });
-        let about = path.metadata()?;
-        if counts && about.is_file() {
-            let content = match about.len() {
-                size if size > HASHED_WHOLE => size.to_string(),
-                _ => hash::sha256_file(&path, cancel)?,
-            };
-            parts.push(format!("{name} {content}"));
-        }
+        // A link that leads nowhere is no library.
+        let Some(about) = path.metadata().ok().filter(|about| counts && about.is_file()) else { continue };
+        let content = match about.len() {
+            size if size > HASHED_WHOLE => size.to_string(),
+            _ => hash::sha256_file(&path, cancel)?,
+        };
+        parts.push(format!("{name} {content}"));
     }
     parts.sort();
     Ok(hash::sha256(parts.join("\n").as_bytes())[..32].to_owned())
@@ -260,6 +260,20 @@ mod tests {
         assert_eq!(reference(None, None).to_string(), "llama.cpp");
     }
 
+    #[test]
+    fn libraries_are_looked_for_beside_the_programs_and_not_where_these_work() {
+        let of = |given: &str| {
+            let name = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+            let environment = with_libraries(Path::new("/x/bin"), &[(name.into(), given.into())]);
+            let [(key, value)] = &environment[..] else { panic!("{environment:?}") };
+            assert_eq!(key, name);
+            value.to_str().unwrap().to_owned()
+        };
+        let between = if cfg!(windows) { ";" } else { ":" };
+        assert!(of("/lib").ends_with(&format!("{between}/lib")));
+        assert!(!of("").ends_with(between));
+    }
+
     #[cfg(unix)]
     #[test]
     fn installed_programs_are_used_as_they_are() {
@@ -291,6 +305,7 @@ mod tests {
         let key = toolchain.reference().key.clone();
         std::fs::write(bin.join("libllama.so.0"), "other").unwrap();
         std::fs::write(root.path().join(CONVERTER), "").unwrap();
+        std::os::unix::fs::symlink("/no/such/file", bin.join("libggml-gone.so")).unwrap();
         let changed = open().unwrap();
         assert_ne!(changed.reference().key, key);
         assert_eq!(changed.converter().unwrap(), root.path());

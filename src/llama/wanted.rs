@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::DEFAULT_TAG;
 use super::build::BuildError;
 use super::cache::{Cache, Came, Facts};
 use super::error::ToolchainError;
@@ -97,8 +98,9 @@ impl Wanted {
         let github = session.github("the latest release")?;
         let release = github.latest()?;
         let tag = github.tag_of(&release)?;
-        let pins = Pins::open(&setup.lock)?;
-        let known = pins.tags().chain(in_use).filter_map(number).max();
+        let mut pins = Pins::open(&setup.lock)?;
+        // Where nobody names another one, the one that is built in is in use.
+        let known = pins.tags().chain([in_use.unwrap_or(DEFAULT_TAG)]).filter_map(number).max();
         if let (Some(latest), Some(known)) = (number(&tag), known)
             && latest < known
         {
@@ -106,9 +108,9 @@ impl Wanted {
         }
         secure(&tag)?;
         if release.tag_name != tag {
-            session.pin(&mut pins.clone(), Kind::Release, &release.tag_name, &tag)?;
+            session.pin(&mut pins, Kind::Release, &release.tag_name, &tag)?;
         }
-        Ok(Wanted::new(Request::Release { tag, commit: None, native }, setup))
+        Ok(Wanted::new(Request::release(&tag, None, native), setup))
     }
 
     /// The toolchain; what it takes is done at the first call.

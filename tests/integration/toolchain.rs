@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use jamph_quantizer::base::hash::sha256;
 use serde_json::{Value, json};
 
 use crate::support::command::{Ran, Sandbox};
@@ -25,7 +27,7 @@ case "$1" in
     cp "$2/says" "$4/says"
     ;;
 --build)
-    if [ -f "$HOME/slow" ]; then sleep 1; fi
+    if [ -f "$HOME/slow" ]; then sleep "$(cat "$HOME/slow")"; fi
     if [ -f "$HOME/broken" ]; then
         echo "[1/2] Building CXX object a.o"
         for i in $(seq 50); do echo "a.cpp:$i: error: no such type" >&2; done
@@ -41,6 +43,14 @@ case "$1" in
 esac
 "#;
 
+/// Says its version, or what processor it builds for.
+const CXX: &str = r#"#!/bin/sh
+case "$*" in
+*native*) cat "$HOME/processor" ;;
+*) echo 'c++ (Test) 1.0' ;;
+esac
+"#;
+
 /// The program's world: a GitHub, a cmake, a compiler.
 struct World {
     github: GitHub,
@@ -52,7 +62,7 @@ impl World {
         let github = GitHub::start();
         let mut sandbox = Sandbox::new();
         sandbox.write("path/cmake", CMAKE);
-        sandbox.write("path/c++", "#!/bin/sh\necho 'c++ (Test) 1.0'\n");
+        sandbox.write("path/c++", CXX);
         for name in ["cmake", "c++"] {
             fs::set_permissions(sandbox.path("path").join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -232,11 +242,43 @@ fn what_is_not_what_github_states_is_refused() {
     world.run(&format!("toolchain install {TAG}")).code(0).stdout("downloaded");
     for fault in [Fault::Flip, Fault::Short(100)] {
         let world = World::with_release();
-        world.github.fault("legacy.tar.gz", 9, fault);
+        world.github.fault("legacy.tar.gz", 1, fault);
         let ran = world.run(&format!("toolchain install {TAG}")).code(5);
         ran.stderr("cannot read the archive");
         assert_eq!(world.entries().len(), 0);
+        // Nothing is recorded of what came damaged: the next time, the right one is taken.
+        world.run(&format!("toolchain install {TAG}")).code(0).stdout("downloaded");
     }
+}
+
+#[test]
+fn what_an_address_gives_must_be_a_source() {
+    let world = World::new();
+    let url = world.github.file("x.tar.gz", "<html>Sign in to download</html>");
+    let words = format!("--source {url}?sig=SECRET --subfolder vendor/llama.cpp");
+    let install = || world.run(&format!("toolchain install {words}")).without("SECRET");
+    install().code(5).stderr("cannot read the archive");
+    // An address that has expired, one that is wrong, and a host that has had enough of it: none is GitHub's business.
+    let refused = |status: u16| {
+        world.github.fault("/files/", 1, Fault::Status(status, vec![("retry-after", "3600")]));
+        install().code(5).stderr("`llama_cpp.source` takes a folder or an archive").without("rate limit")
+    };
+    refused(403).stderr("answers with status 403");
+    refused(404).stderr("there is no archive at `");
+    refused(429).stderr("answers with status 429");
+    assert!(world.entries().is_empty());
+    // Nothing of all that is recorded. A connection that breaks is made again.
+    let root = "llama_cpp_python-1/vendor/llama.cpp";
+    world.github.file("x.tar.gz", tree_at(root, "a source"));
+    world.github.fault("/files/", 1, Fault::Cut(50));
+    install().code(0).stderr("LCP-004").stdout("built");
+    let lock = world.lock("cache/llama.cpp/jamph.lock");
+    assert_eq!(lock["archives"], json!({ (url.as_str()): sha256(&tree_at(root, "a source")) }));
+    assert!(!world.sandbox.text("cache/llama.cpp/jamph.lock").contains("SECRET"));
+    // An archive of something else has nothing to build.
+    let url = world.github.file("y.tar.gz", tree_at("other-1/src", "no source"));
+    world.run(&format!("toolchain install --source {url}")).code(5).stderr("is no source tree of llama.cpp");
+    assert!(world.sandbox.tree("cache").iter().all(|path| !path.contains(".download-")));
 }
 
 #[test]
@@ -300,6 +342,12 @@ fn the_latest_release_is_found_and_is_no_step_back() {
     assert_eq!(world.install("v0.6.0")["came"], "cached");
     assert_eq!(world.github.seen().len(), 0);
 
+    // Where nothing else is, the one that is built in is in use.
+    let bare = World::with_release();
+    bare.github.release(REPO, Release::new("v0.1.0", COMMIT).asset("nightly-tag.txt", "b11000\n"));
+    bare.github.latest(REPO, "v0.1.0");
+    bare.run("toolchain install latest").code(5).stderr("is `b11000`, and `b11312` is in use");
+
     world.github.release(REPO, Release::new("v0.6.1", OTHER).asset("nightly-tag.txt", "b11000\n"));
     world.github.latest(REPO, "v0.6.1");
     let ran = world.run("toolchain install latest").code(5);
@@ -344,7 +392,7 @@ fn rate_limits_say_what_helps() {
 #[test]
 fn two_at_once_build_one() {
     let world = World::with_release();
-    world.sandbox.write(".home/slow", "");
+    world.sandbox.write(".home/slow", "1");
     let words = format!("toolchain install {TAG} --native --json");
     let children: Vec<_> = (0..2).map(|_| world.sandbox.start(&words)).collect();
     let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
@@ -369,6 +417,42 @@ fn damage_is_healed() {
     assert_eq!((&healed["came"], world.builds()), (&json!("healed"), 2));
     assert_eq!(fs::read(&tool).unwrap(), whole);
     assert_eq!(install()["came"], "cached");
+    // As a way of copying leaves it that knows of no programs.
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(install()["came"], "healed");
+}
+
+#[test]
+fn a_build_for_one_processor_is_not_anothers() {
+    let world = World::with_release();
+    let install = |words: &str| world.install(&format!("{TAG} --commit {COMMIT} {words}"))["key"].clone();
+    world.sandbox.write(".home/processor", "#define __AVX512F__ 1\n");
+    let (portable, native) = (install(""), install("--native"));
+    world.sandbox.write(".home/processor", "#define __AVX2__ 1\n");
+    assert_eq!(install(""), portable);
+    let other = install("--native");
+    assert_ne!(other, native);
+    world.sandbox.write(".home/processor", "#define __AVX512F__ 1\n");
+    assert_eq!((install("--native"), world.builds()), (native, 2));
+}
+
+#[test]
+fn a_build_that_is_stopped_leaves_nothing() {
+    let world = World::with_release();
+    world.sandbox.write(".home/slow", "600");
+    let child = world.sandbox.start(&format!("toolchain install {TAG} --native"));
+    let start = Instant::now();
+    while world.builds() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never built");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    world.sandbox.shell(&format!("kill -INT {}", child.id())).status().unwrap();
+    Ran::from(child.wait_with_output().unwrap()).code(130);
+    let left = world.sandbox.tree("cache");
+    let known = |path: &String| path.ends_with(".lock");
+    assert!(!left.is_empty() && left.iter().all(known), "{left:?}");
+    fs::remove_file(world.sandbox.path(".home/slow")).unwrap();
+    assert_eq!(world.install(&format!("{TAG} --native"))["came"], "made");
 }
 
 #[test]

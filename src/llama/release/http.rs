@@ -259,7 +259,9 @@ impl<'a> Client<'a> {
                 Failure::never(ReleaseError::NotFound { what: what.to_owned(), url: shown(url) })
             }
             StatusCode::UNAUTHORIZED if at_api && signed_in => Failure::never(ReleaseError::Token),
-            StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if is_spent || after.is_some() => {
+            StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+                if at_api && (is_spent || after.is_some()) =>
+            {
                 Failure { error: ReleaseError::Limited { signed_in }, again: after.map(Some) }
             }
             _ => {

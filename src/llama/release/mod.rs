@@ -66,6 +66,12 @@ pub enum ReleaseError {
     /// GitHub refuses the token.
     #[error("GitHub refuses the token of GITHUB_TOKEN")]
     Token,
+    /// There is no archive at an address that the user named.
+    #[error("there is no archive at `{url}`")]
+    NoArchive {
+        /// The address.
+        url: String,
+    },
     /// Too many requests.
     #[error("GitHub's rate limit is used up")]
     Limited {
@@ -178,7 +184,10 @@ impl ReleaseError {
             ReleaseError::Offline { .. } => {
                 "run once without HF_HUB_OFFLINE, or name a `source` that is on this machine".to_owned()
             }
-            ReleaseError::Connection { .. } | ReleaseError::Stalled { .. } | ReleaseError::Status { .. } => {
+            ReleaseError::NoArchive { .. }
+            | ReleaseError::Connection { .. }
+            | ReleaseError::Stalled { .. }
+            | ReleaseError::Status { .. } => {
                 "`llama_cpp.source` takes a folder or an archive that is on this machine".to_owned()
             }
             _ => return None,
@@ -299,7 +308,12 @@ impl<'a> GitHub<'a> {
     pub(super) fn archive(&self, url: &str, into: &Path) -> Result<Downloaded, ReleaseError> {
         let url = address(url)?;
         let name = url.path_segments().and_then(|mut s| s.next_back()).unwrap_or_default().to_owned();
-        self.runtime.block_on(self.client.download(&url, "*/*", &format!("archive `{name}`"), into, LARGEST))
+        let what = format!("archive `{name}`");
+        let came = self.runtime.block_on(self.client.download(&url, "*/*", &what, into, LARGEST));
+        came.map_err(|error| match error {
+            ReleaseError::NotFound { url, .. } => ReleaseError::NoArchive { url },
+            error => error,
+        })
     }
 
     fn url(&self, below: &[&str]) -> Url {
