@@ -91,7 +91,10 @@ pub(super) fn weights(
 
 /// Whether a file belongs to a checkpoint, weights aside.
 fn is_wanted(path: &str) -> bool {
-    // The one folder that the reference looks into.
+    // The two folders that the reference looks into.
+    if let Some((folder, "config.json")) = path.split_once('/') {
+        return folder.ends_with("_Pooling");
+    }
     if let Some(name) = path.strip_prefix("additional_chat_templates/") {
         return name.ends_with(".jinja") && !name.contains('/');
     }
@@ -159,6 +162,7 @@ mod tests {
             "qwen.tiktoken",
             "chat_template.jinja",
             "additional_chat_templates/tool_use.jinja",
+            "1_Pooling/config.json",
             "merges.txt",
             "README.md",
             "LICENSE.txt",

@@ -22,10 +22,16 @@ pub const SCRIPT: &str = "convert_hf_to_gguf.py";
 const CODE: &str = "auto_map";
 
 /// Endings of the files that a conversion reads.
-const WANTED: [&str; 7] = ["json", "jinja", "txt", "model", "md", "tiktoken", "safetensors"];
+const WANTED: [&str; 8] = ["json", "jsonl", "jinja", "txt", "model", "md", "tiktoken", "safetensors"];
 
 /// The folder of chat templates that the script looks into.
 const TEMPLATES: &str = "additional_chat_templates";
+
+/// How the name of the folder ends in which a model of sentence-transformers says how it pools (`1_Pooling`).
+const POOLING: &str = "_Pooling";
+
+/// What is read in that.
+const POOLING_CONFIG: &str = "config.json";
 
 /// What is to be converted.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +109,12 @@ pub fn stage(from: &Path, into: &Path) -> Result<(), ToolError> {
         if name == TEMPLATES && path.is_dir() {
             stage(&path, &into.join(name))?;
         }
+        let pooling = path.join(POOLING_CONFIG);
+        if name.as_encoded_bytes().ends_with(POOLING.as_bytes()) && pooling.is_file() {
+            let to = into.join(name);
+            fs::create_dir_all(&to).map_err(error(&to))?;
+            copy_without_code(&pooling, &to.join(POOLING_CONFIG)).map_err(error(&pooling))?;
+        }
         let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
         if !path.is_file() || !WANTED.contains(&end) {
             continue;
@@ -167,6 +179,7 @@ mod tests {
         let (from, into) = (root.path().join("from"), root.path().join("into/Model"));
         fs::create_dir_all(from.join(TEMPLATES)).unwrap();
         fs::create_dir_all(from.join("other")).unwrap();
+        fs::create_dir_all(from.join("1_Pooling")).unwrap();
         let config = r#"{"architectures": ["X"], "auto_map": {"AutoConfig": "evil.X"}, "b": [{"auto_map": 1, "c": 0.1}]}"#;
         for (name, text) in [
             ("config.json", config),
@@ -179,6 +192,8 @@ mod tests {
             ("additional_chat_templates/t.jinja", "{{ x }}"),
             ("additional_chat_templates/evil.py", "import os"),
             ("other/x.json", "{}"),
+            ("1_Pooling/config.json", "{}"),
+            ("1_Pooling/evil.py", "import os"),
         ] {
             fs::write(from.join(name), text).unwrap();
         }
@@ -189,6 +204,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "1_Pooling",
                 TEMPLATES,
                 "broken.json",
                 "config.json",
@@ -198,6 +214,7 @@ mod tests {
             ]
         );
         assert_eq!(fs::read_dir(into.join(TEMPLATES)).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(into.join("1_Pooling")).unwrap().count(), 1);
         let read = |name: &str| fs::read_to_string(into.join(name)).unwrap();
         let json: Value = serde_json::from_str(&read("config.json")).unwrap();
         assert_eq!(json, serde_json::json!({"architectures": ["X"], "b": [{"c": 0.1}]}));

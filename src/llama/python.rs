@@ -116,7 +116,7 @@ impl PythonSource {
     /// An interpreter with what the converter in this folder imports.
     ///
     /// # Errors
-    /// [`PythonError`]; an environment that is not whole is removed by the next call.
+    /// [`PythonError`]; nothing is left of an environment that is not whole, or the next call removes it.
     pub fn obtain(
         &self,
         converter: &Path,
@@ -127,9 +127,7 @@ impl PythonSource {
         if let Some(python) = &self.given {
             let python =
                 process::find(&python.to_string_lossy(), llama.search()).unwrap_or_else(|| python.clone());
-            let check =
-                Process::new(&python).environment(llama.environment()).args(["-s", "-B", "-c", IMPORTS]);
-            return match check.run(cancel, |_, _| {}) {
+            return match imports(&python).environment(llama.environment()).run(cancel, |_, _| {}) {
                 Ok(()) => Ok(python),
                 Err(source) => Err(PythonError::given(&python, source)),
             };
@@ -162,13 +160,20 @@ impl PythonSource {
         }
         let text = "making a Python environment for llama.cpp's converter: some gigabytes from PyPI, once";
         observer.event(Event::new(Code::PythonMade, text).with("folder", folder.display().to_string()));
-        for step in maker.steps(&folder, &python, &requirements) {
-            step.environment(llama.environment()).run(cancel, |_, _| {}).map_err(PythonError::step)?;
+        let made = maker.steps(&folder, &python, &requirements).into_iter().try_for_each(|step| {
+            let step = step.environment(llama.environment()).environment(llama.packages());
+            step.run(cancel, |_, _| {}).map_err(PythonError::step)
+        });
+        let made = made.and_then(|()| {
+            let note = json!({ "requirements": content, "maker": maker.program, "python": maker.python });
+            let ready = folder.join(READY);
+            atomic::write(&ready, note.to_string().as_bytes()).map_err(io(&ready))
+        });
+        if made.is_err() {
+            // Gigabytes that nothing could be done with. The cause matters more than what stays of them.
+            let _ = fs::remove_dir_all(&folder);
         }
-        let note = json!({ "requirements": content, "maker": maker.program, "python": maker.python });
-        let ready = folder.join(READY);
-        atomic::write(&ready, note.to_string().as_bytes()).map_err(io(&ready))?;
-        Ok(python)
+        made.map(|()| python)
     }
 }
 
@@ -211,7 +216,7 @@ impl Maker {
                 .arg(python)
                 .arg("-r")
                 .arg(requirements);
-            return vec![make, fill];
+            return vec![make, fill, imports(python)];
         }
         let make = Process::new(&self.program).args(["-m", "venv"]).arg(folder);
         let fill = Process::new(python)
@@ -225,8 +230,13 @@ impl Maker {
                 "-r",
             ])
             .arg(requirements);
-        vec![make, fill]
+        vec![make, fill, imports(python)]
     }
+}
+
+/// Whether a Python has what the converter imports.
+fn imports(python: &Path) -> Process {
+    Process::new(python).args(["-s", "-B", "-c", IMPORTS])
 }
 
 fn interpreter(folder: &Path) -> PathBuf {

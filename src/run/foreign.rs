@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::JobError;
+use super::files;
 use super::prepared::Setting;
 use crate::base::cancel::Cancel;
 use crate::base::{atomic, hash, units};
@@ -65,7 +66,8 @@ impl Foreign {
         };
         // Weights decide the header by their names, types and shapes alone.
         let small = files.iter().filter(|f| !f.path.ends_with(".safetensors"));
-        let mut facts: Vec<String> = small.map(|f| format!("{} {:?}", f.path, f.sha256)).collect();
+        let mut facts: Vec<String> =
+            small.map(|f| format!("{} {:?}", f.path, (&f.sha256, f.size, f.modified_ns))).collect();
         facts.extend(
             checkpoint
                 .tensors
@@ -102,7 +104,7 @@ impl Foreign {
     /// Converts into a file of this folder.
     ///
     /// # Errors
-    /// [`JobError`]: there is no toolchain or no Python, or the converter does not know the family either.
+    /// [`JobError`]: there is no room, no toolchain or no Python, or the converter does not know the family either.
     pub(super) fn convert(
         &self,
         scratch: &Path,
@@ -116,6 +118,8 @@ impl Foreign {
                 .about(&*self.name)
                 .with("weight_bytes", self.weight_bytes),
         );
+        let outfile = scratch.join("base.gguf");
+        files::check_room(&outfile, self.weight_bytes, observer)?;
         let folder = match &self.remote {
             Some((repo, commit)) => hub::snapshot(repo, Some(commit), &setting.hub, observer, cancel)?.folder,
             None => self.folder.clone(),
@@ -126,7 +130,6 @@ impl Foreign {
         // The folder's name becomes the model's.
         let staged = scratch.join("checkpoint").join(&self.name);
         converter::stage(&folder, &staged)?;
-        let outfile = scratch.join("base.gguf");
         let conversion = Conversion {
             python: &python,
             converter: &converter,

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         "llama-imatrix" => imatrix(&arguments, fault.as_deref()),
         "llama-completion" => completion(&arguments),
         "llama-perplexity" => perplexity::run(&arguments, fault.as_deref()),
-        "python3" => python(&arguments),
+        "python3" | "python" => python(&arguments),
         other => Err(format!("no program is called {other}")),
     };
     match done {
