@@ -11,7 +11,7 @@ use super::args::EvaluateArgs;
 use super::config::load;
 use super::failure::{Failure, Kind};
 use super::{Context, jobs, print};
-use crate::base::{atomic, units};
+use crate::base::{atomic, hash, units};
 use crate::card::metadata::{self, Conditions, Evaluation, Output, QuantizationMetadata};
 use crate::card::picture;
 use crate::checkpoint::{GgufFile, GgufModel};
@@ -102,8 +102,9 @@ fn measure(
     // Nothing is published, and no output made: what is there of them does not count.
     let mut setting = context.setting(None, true, false, &tools);
     setting.publish = false;
-    let scratch = context.hub().cache.join("evaluate").join(std::process::id().to_string());
-    let base = Base::new(Scratch::new(scratch));
+    let paths: Vec<_> = args.paths.iter().map(std::path::absolute).collect();
+    let work = hash::sha256(format!("{:?}", (paths, &args.base)).as_bytes());
+    let base = Base::new(Scratch::among(&context.hub().cache.join("evaluate"), &work[..32], cancel)?);
     let (gguf, tokens) = match (&args.base, wanted.compare) {
         (_, false) => (None, 0),
         (None, true) => {

@@ -170,6 +170,7 @@ impl Explain for ImportanceError {
     fn kind(&self) -> Kind {
         match self {
             ImportanceError::Imatrix(error) => error.kind(),
+            ImportanceError::Hub(HubError::Status { status: 400..=499, .. }) => Kind::Input,
             ImportanceError::Hub(error) => error.kind(),
             ImportanceError::Toolchain(error) => error.kind(),
             ImportanceError::Tool(error) => of_tool(error),
@@ -182,6 +183,9 @@ impl Explain for ImportanceError {
     fn hint(&self) -> Option<String> {
         match self {
             ImportanceError::Imatrix(error) => error.hint(),
+            ImportanceError::Hub(HubError::Status { status: 400..=499, .. }) => {
+                Some("the address has to give the file itself, to who is not signed in".to_owned())
+            }
             ImportanceError::Hub(error) => Explain::hint(error),
             ImportanceError::Toolchain(error) => Explain::hint(error),
             ImportanceError::Tool(error) => error.hint(),
@@ -246,7 +250,7 @@ impl Explain for PerplexityError {
                 Kind::Toolchain
             }
             PerplexityError::Io { source, .. } => of_system(source),
-            PerplexityError::Space { .. } => Kind::Internal,
+            PerplexityError::Space { .. } | PerplexityError::Cut { .. } => Kind::Internal,
             _ => Kind::Input,
         }
     }

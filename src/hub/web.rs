@@ -37,11 +37,11 @@ pub fn download(
 ) -> Result<PathBuf, HubError> {
     let folder = options.cache.join("web").join(&hash::sha256(url.as_bytes())[..32]);
     let path = folder.join("file");
-    if options.offline {
-        return if path.is_file() { Ok(path) } else { Err(HubError::NotHere { url: url.to_owned() }) };
-    }
     let address =
         Url::parse(url).map_err(|_| HubError::Protocol { url: url.to_owned(), why: "it is no address" })?;
+    if options.offline {
+        return if path.is_file() { Ok(path) } else { Err(HubError::NotHere { url: shown(&address) }) };
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HubError::Runtime)?;
     let tag = folder.join("tag");

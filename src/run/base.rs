@@ -14,6 +14,7 @@ use super::foreign::Foreign;
 use super::prepared::{Prepared, Setting};
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
+use crate::base::lock::FileLock;
 use crate::base::units;
 use crate::config::Model;
 use crate::convert::Blueprint;
@@ -30,6 +31,8 @@ pub struct Scratch {
     folder: PathBuf,
     /// Set when it was made: whether the folder that it is in was, too.
     made: OnceCell<bool>,
+    /// Held until the folder is removed, where nothing else keeps other runs out of it.
+    _lock: Option<FileLock>,
 }
 
 impl Scratch {
@@ -40,7 +43,34 @@ impl Scratch {
 
     /// At this path. Programs that work in it are told of it, so it is made absolute.
     pub fn new(folder: PathBuf) -> Self {
-        Scratch { folder: std::path::absolute(&folder).unwrap_or(folder), made: OnceCell::new() }
+        Scratch::locked(folder, None)
+    }
+
+    fn locked(folder: PathBuf, lock: Option<FileLock>) -> Self {
+        Scratch { folder: std::path::absolute(&folder).unwrap_or(folder), made: OnceCell::new(), _lock: lock }
+    }
+
+    /// One of many in a folder of caches, for work that has no outputs of its own. Who does the same work waits; what
+    /// killed runs left of any is removed.
+    ///
+    /// # Errors
+    /// The cache cannot be written, or it was stopped.
+    pub fn among(all: &Path, name: &str, cancel: &Cancel) -> Result<Self, JobError> {
+        let lock = |name: &str| all.join(format!(".{name}.lock"));
+        let path = lock(name);
+        let held = FileLock::acquire(&path, cancel).map_err(|source| match source.kind() {
+            io::ErrorKind::Interrupted => JobError::Stopped,
+            _ => JobError::Io { path, source },
+        })?;
+        for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+            let other = entry.file_name().to_string_lossy().into_owned();
+            let is_other = !other.starts_with('.') && other != name;
+            if is_other && let Ok(Some(_nobody)) = FileLock::try_acquire(&lock(&other)) {
+                // It is in nobody's way but the disk's.
+                let _ = remove(&entry.path());
+            }
+        }
+        Ok(Scratch::locked(all.join(name), Some(held)))
     }
 
     /// Its path; it is there then.
@@ -204,5 +234,26 @@ mod tests {
         assert!(scratch.folder().unwrap().join("a").exists(), "the second time it is the same");
         drop(scratch);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_many_scratch_folders_those_of_killed_runs_go() {
+        let root = tempfile::tempdir().unwrap();
+        let (all, cancel) = (root.path().join("evaluate"), Cancel::new());
+        let fill = |name: &str| {
+            let scratch = Scratch::among(&all, name, &cancel).unwrap();
+            fs::write(scratch.folder().unwrap().join("base.gguf"), "").unwrap();
+            scratch
+        };
+        let running = fill("a");
+        let stopped = Cancel::new();
+        stopped.cancel();
+        assert!(matches!(Scratch::among(&all, "a", &stopped), Err(JobError::Stopped)), "it is in use");
+        fs::create_dir_all(all.join("killed")).unwrap();
+        drop(fill("b"));
+        assert!(all.join("a/base.gguf").exists(), "the other run goes on");
+        assert!(!all.join("b").exists() && !all.join("killed").exists());
+        drop(running);
+        assert!(!all.join("a").exists());
     }
 }

@@ -15,6 +15,7 @@ use super::prepared::{Planned, Prepared, Setting};
 use super::{deliver, job};
 use crate::base::atomic;
 use crate::base::cancel::Cancel;
+use crate::base::causes::causes;
 use crate::base::units;
 use crate::card::metadata::{self, Conditions, Evaluation, FilePart, QuantizationMetadata};
 use crate::card::picture;
@@ -253,7 +254,7 @@ pub(super) fn evaluate(
                     Ok(figures) => figures,
                     Err(error) if error.is_stop() => return Err(JobError::Stopped),
                     Err(error) => {
-                        let why = Rejection::Unmeasured(chain(&error));
+                        let why = Rejection::Unmeasured(causes(&error));
                         done.rejected.push(Rejected { method, path: output.path(), why });
                         continue;
                     }
@@ -341,9 +342,4 @@ fn warn_published(
     let text = format!("`{method}` is published, and would not be now: {}", Rejection::Quality(short));
     let hint = "leave the method out and run with --prune to remove it";
     observer.event(Event::new(Code::PublishedBelow, text).about(name).with("hint", hint));
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -192,13 +192,15 @@ pub fn execute(
     if fetched {
         forget_weights(&prepared, setting, cancel)?;
     }
-    report.metadata = metadata_of_all(&prepared, streamed.as_ref());
     // What it took to make them is in nobody's way while they are published.
     drop(base);
+    if prepared.publishes() {
+        check_kept(&prepared, &report.rejected, setting, observer, cancel)?;
+    }
+    report.metadata = metadata_of_all(&prepared, streamed.as_ref());
     if !prepared.publishes() {
         return Ok((report, None));
     }
-    check_kept(&prepared, setting, observer, cancel)?;
     let (mut folders, mut outputs) = (Vec::new(), Vec::new());
     let rejected = |o: &&Planned| report.rejected.iter().any(|r| r.method == o.method.name);
     for output in prepared.outputs.iter().filter(|o| o.decision != Decision::Published && !rejected(o)) {
@@ -280,24 +282,28 @@ fn say_open(place: &Place, source: &hub::Description, observer: &dyn Observer) {
     }
 }
 
-/// Tries out what is to be published now and was made by a run that did not try it out.
+/// Tries out what is to be published now and was made by a run that did not try it out, and notes that it was.
 fn check_kept(
     prepared: &Prepared,
+    rejected: &[Rejected],
     setting: &Setting,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<(), JobError> {
-    let is_checked = |output: &Planned| {
-        let text = fs::read(output.folder.join(metadata::FILE_NAME)).ok();
-        let metadata = text.and_then(|text| QuantizationMetadata::from_json(&text).ok());
-        metadata.is_some_and(|m| m.outputs.iter().all(|o| o.checked.is_some()))
+    let published = |o: &&Planned| {
+        o.decision == Decision::Keep && !rejected.iter().any(|rejected| rejected.method == o.method.name)
     };
-    let kept = prepared.outputs.iter().filter(|o| prepared.model.check && o.decision == Decision::Keep);
-    let files: Vec<_> = kept.filter(|o| !is_checked(o)).map(|o| (o.method.name, o.path())).collect();
-    match files.is_empty() {
-        true => Ok(()),
-        false => smoke::check(&files, setting, observer, cancel).map(drop),
+    for output in prepared.outputs.iter().filter(|_| prepared.model.check).filter(published) {
+        let mut metadata = deliver::finished(&output.folder)?.metadata;
+        if metadata.outputs.iter().all(|o| o.checked.is_some()) {
+            continue;
+        }
+        let tool = smoke::check(&[(output.method.name, output.path())], setting, observer, cancel)?;
+        metadata.outputs.iter_mut().for_each(|o| o.checked = Some(tool.clone()));
+        let files = publish::refreshed(&output.folder, &metadata)?;
+        atomic::write_each(files).map_err(|(path, source)| JobError::Io { path, source })?;
     }
+    Ok(())
 }
 
 /// Makes the outputs of a job that are not up to date, all in one pass over the weights.

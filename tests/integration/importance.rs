@@ -2,7 +2,6 @@
 //! asked of them, what becomes of what they give, and what stays when they fail.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jamph_quantizer::base::hash::sha256;
@@ -11,8 +10,9 @@ use jamph_quantizer::checkpoint::GgufModel;
 use jamph_quantizer::gguf::Value;
 
 use crate::support::command::{Ran, Sandbox};
+use crate::support::github::GitHub;
 use crate::support::hub::{Hub, Role};
-use crate::support::llama::Llama;
+use crate::support::llama::{Call, Llama};
 
 const YAML: &str = "version: 1
 defaults: { methods: [Q4_0, IQ2_XXS], imatrix: { dataset: text.txt, chunks: 3 } }
@@ -285,6 +285,128 @@ fn a_matrix_of_a_repository_is_pinned_and_named() {
 }
 
 #[test]
+fn a_matrix_at_an_address_is_taken_and_named() {
+    let github = GitHub::start();
+    let computed = World::new(YAML);
+    computed.run("imatrix tiny --dataset text.txt --chunks 3").code(0);
+    let matrix = computed.sandbox.read("tiny-imatrix.gguf");
+    let url = github.file("m.gguf", matrix.clone());
+    let yaml = format!(
+        "version: 1\nmodels: [{{ source: ./tiny, methods: [IQ2_XXS], imatrix: {{ url: '{url}?sig=SECRET' }} }}]\n"
+    );
+    let mut world = World::new(&yaml);
+    let run = |world: &World, code: i32| world.run("run").code(code).without("SECRET");
+    run(&world, 0);
+    let output = world.metadata("tiny-iq2_xxs").outputs.remove(0);
+    let recipe = output.recipe.imatrix.unwrap();
+    assert_eq!((&*recipe.file, recipe.sha256), ("m.gguf", Some(sha256(&matrix))));
+    assert_eq!(output.imatrix_file.unwrap().origin.as_ref(), Some(&url), "what may be secret is left out");
+    let tree = world.sandbox.tree("output");
+    assert!(!tree.iter().any(|file| file.ends_with("m.gguf")), "{tree:?}");
+    for file in tree.iter().filter(|file| !file.ends_with(".gguf")) {
+        assert!(!world.sandbox.text(file).contains("SECRET"), "{file}");
+    }
+    assert!(world.llama.calls().is_empty(), "nothing is computed");
+    assert!(github.seen().iter().all(|seen| seen.authorization.is_none()), "no token is sent");
+    // It is the bytes that count.
+    run(&world, 0).stderr("1 of 1 output up to date");
+    computed.run("imatrix tiny --dataset text.txt --chunks 4").code(0);
+    github.file("m.gguf", computed.sandbox.read("tiny-imatrix.gguf"));
+    world.run("plan").code(0).stdout("make: the options changed");
+    run(&world, 0);
+    // Offline, what came last serves.
+    world.sandbox.set("HF_HUB_OFFLINE", "1");
+    run(&world, 0).stderr("1 of 1 output up to date");
+    world.sandbox.write("models.yaml", yaml.replace("m.gguf", "n.gguf"));
+    run(&world, 3).stderr("is not in the cache");
+    world.sandbox.unset("HF_HUB_OFFLINE");
+    run(&world, 3).stderr("answered 404").stderr("hint: the address has to give the file itself");
+    github.file("n.gguf", "no matrix");
+    run(&world, 3).stderr("it ends within entry 1");
+    github.file("n.gguf", &matrix[..matrix.len() / 2]);
+    run(&world, 3);
+    assert!(world.metadata("tiny-iq2_xxs").outputs[0].recipe.imatrix.is_some(), "what was made stays");
+}
+
+#[test]
+fn a_text_at_an_address_is_downloaded_and_named() {
+    let github = GitHub::start();
+    let url = github.file("calibration.txt", text());
+    let world = World::new(&YAML.replace("text.txt", &format!("'{url}?sig=SECRET'")));
+    world.run("run").code(0).without("SECRET");
+    let header = world.header("output/tiny-q4_0/tiny-q4_0.gguf");
+    assert_eq!((&*header.1, header.3), ("calibration.txt", 3));
+    let recipe = world.metadata("tiny-q4_0").outputs.remove(0).recipe.imatrix.unwrap();
+    assert_eq!(recipe.dataset_sha256, Some(sha256(text().as_bytes())));
+    assert!(github.seen().iter().all(|seen| seen.authorization.is_none()), "no token is sent");
+    // A text of the same name from this machine is the same text.
+    world.sandbox.write("calibration.txt", text());
+    let yaml = world.sandbox.text("models.yaml").replace(&format!("'{url}?sig=SECRET'"), "calibration.txt");
+    world.sandbox.write("models.yaml", yaml);
+    world.run("run").code(0).stderr("2 of 2 outputs up to date");
+    assert_eq!(world.llama.count("llama-imatrix"), 1);
+}
+
+#[test]
+fn a_text_may_be_called_as_the_base_is() {
+    let world = World::new(&YAML.replace("text.txt", "base.gguf"));
+    world.sandbox.write("base.gguf", text());
+    world.run("run").code(0);
+    assert_eq!(world.header("output/tiny-q4_0/tiny-q4_0.gguf").1, "base.gguf");
+}
+
+#[test]
+fn all_that_can_be_asked_of_a_model_at_once() {
+    let hub = Hub::start();
+    let asked = "chunks: 3 }, check: true, publish: { owner: me }, evaluate: { chunks: 2, context: 128 }";
+    let mut world = World::new(&YAML.replace("chunks: 3 }", asked));
+    let token = hub.token("me", Role::Write);
+    world.sandbox.set("HF_ENDPOINT", hub.endpoint()).set("HF_TOKEN", &token);
+    let plan = world.run("plan").code(0);
+    let plan = plan.stdout("importance matrix `tiny-imatrix.gguf`: to be computed");
+    plan.stdout("measure Q4_0, IQ2_XXS over `evaluation.txt`");
+    world.run("run").code(0).stderr("LCP-020");
+    // In this order: what is published was tried out first, and what does not load is not measured.
+    let calls = world.llama.calls();
+    let programs: Vec<&str> = calls.iter().map(|call| &*call.program).collect();
+    assert_eq!(
+        programs,
+        [
+            "llama-imatrix",
+            "llama-completion",
+            "llama-completion",
+            "llama-perplexity",
+            "llama-perplexity",
+            "llama-perplexity"
+        ]
+    );
+    let after = |call: &Call, flag: &str| {
+        let at = call.arguments.iter().position(|a| a == flag).unwrap();
+        call.arguments[at + 1].clone()
+    };
+    assert_eq!(after(&calls[0], "-m"), after(&calls[3], "--model"), "the base is made once");
+    for secret in ["HF_TOKEN", "GITHUB_TOKEN"] {
+        assert!(calls.iter().all(|call| !call.variables.iter().any(|v| v == secret)));
+    }
+    let published = hub.read("me/tiny", "quantization_metadata.json");
+    let published = QuantizationMetadata::from_json(&published).unwrap();
+    assert_eq!(published.outputs.len(), 2);
+    for output in &published.outputs {
+        assert_eq!(output.checked.as_deref(), Some("llama.cpp b11312 (0c1e57098)"));
+        assert_eq!(output.evaluation.as_ref().map(|e| (e.chunks, e.predictions)), Some((2, 2 * 63)));
+        assert_eq!(output.imatrix_file.as_ref().unwrap().chunks, Some(3));
+    }
+    let mut names: Vec<String> = hub.head("me/tiny").files.into_keys().collect();
+    names.retain(|name| name.ends_with(".gguf") || name.ends_with(".svg"));
+    assert_eq!(names, ["evaluation.svg", "tiny-imatrix.gguf", "tiny-iq2_xxs.gguf", "tiny-q4_0.gguf"]);
+    assert!(world.sandbox.tree("output").iter().all(|file| !file.contains("scratch")));
+    // All of it is known now, here and elsewhere.
+    world.run("run").code(0).stderr("2 of 2 outputs published and up to date");
+    world.run("run --output other").code(0).stderr("2 of 2 outputs published and up to date");
+    assert_eq!(world.llama.calls().len(), 6);
+}
+
+#[test]
 fn the_command_computes_over_a_gguf_file_too() {
     let world = World::new(YAML);
     world.run("convert tiny --outfile base.gguf").code(0);
@@ -347,7 +469,11 @@ fn what_was_made_without_a_check_is_tried_out_before_it_is_published() {
     world.run("run --check").code(3).stderr("does not work with llama.cpp");
     world.llama.mend();
     world.run("run --check").code(0);
-    assert!(hub.exists("me/tiny"));
+    let published = hub.read("me/tiny", "quantization_metadata.json");
+    let published = QuantizationMetadata::from_json(&published).unwrap();
+    let checked: Vec<_> = published.outputs.iter().map(|o| o.checked.as_deref()).collect();
+    assert_eq!(checked, [Some("llama.cpp b11312 (0c1e57098)"); 2]);
+    assert!(world.sandbox.text("output/tiny-q8_0/MODEL_LOG.md").contains("loads it and generates from it"));
 }
 
 #[test]
@@ -467,5 +593,66 @@ fn the_fallback_can_be_refused_and_can_fail() {
     // Nobody named a llama.cpp: the refusal says what to do.
     world.sandbox.unset("JAMPH_LLAMA_CPP");
     world.run("run").code(3).stderr("--fallback leaves it to llama.cpp's own converter");
-    assert!(Path::new(&world.sandbox.path("tiny/code.py")).exists());
+}
+
+/// An uv that writes down how it was called and what it saw; its environments have the stand-in for a Python.
+#[cfg(unix)]
+const UV: &str = r#"#!/bin/sh
+echo "$1" >> "$HOME/uv.log"
+env > "$HOME/uv.env"
+if [ -f "$HOME/broken" ] && [ "$1" = pip ]; then echo 'error: no matching distribution' >&2; exit 1; fi
+if [ "$1" = venv ]; then
+    for folder; do :; done
+    mkdir -p "$folder/bin"
+    cp "$HOME/../llama/python3" "$folder/bin/python"
+fi
+"#;
+
+#[cfg(unix)]
+#[test]
+fn a_python_environment_is_made_once_and_whole() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new(NOVEL);
+    novel(&world.sandbox);
+    let list = "llama/requirements/requirements-convert_hf_to_gguf.txt";
+    world.sandbox.write(list, "numpy==2\n");
+    world.sandbox.write("path/uv", UV);
+    fs::set_permissions(world.sandbox.path("path/uv"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(world.sandbox.path(".home")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", world.sandbox.path("path").display());
+    world.sandbox.unset("JAMPH_PYTHON").set("PATH", path);
+    world.sandbox.set("PIP_INDEX_URL", "https://packages.example/").set("HTTPS_PROXY", "http://127.0.0.1:9");
+    let environments = |world: &World| {
+        let python = world.sandbox.path(".home/.cache/jamph-quantizer/python");
+        let names = fs::read_dir(python).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.starts_with('.')).count()
+    };
+    let made = |world: &World| world.sandbox.text(".home/uv.log").lines().collect::<Vec<_>>().join(" ");
+
+    world.sandbox.write(".home/broken", "");
+    let ran =
+        world.run("run").code(5).stderr("the Python environment for llama.cpp's converter could not be made");
+    ran.stderr("error: no matching distribution").without("hf_secret");
+    assert_eq!(environments(&world), 0, "nothing half stays");
+    fs::remove_file(world.sandbox.path(".home/broken")).unwrap();
+    world.run("run").code(0).stderr("LCP-027");
+    let seen = world.sandbox.text(".home/uv.env");
+    for (part, there) in [
+        ("PIP_INDEX_URL=https://packages.example/", true),
+        ("HTTPS_PROXY=http://127.0.0.1:9", true),
+        ("HF_TOKEN", false),
+        ("GITHUB_TOKEN", false),
+    ] {
+        assert_eq!(seen.contains(part), there, "{part} in {seen}");
+    }
+    assert_eq!((environments(&world), &*made(&world)), (1, "venv pip venv pip"));
+    // It serves from now on, also without a connection; another list asks for another one.
+    world.sandbox.set("HF_HUB_OFFLINE", "1");
+    world.run("run --force").code(0);
+    assert_eq!(made(&world), "venv pip venv pip");
+    world.sandbox.write(list, "numpy==3\n");
+    world.run("run --force").code(5).stderr("offline: the Python environment");
+    world.sandbox.unset("HF_HUB_OFFLINE");
+    world.run("run --force").code(0);
+    assert_eq!((environments(&world), &*made(&world)), (2, "venv pip venv pip venv pip"));
 }

@@ -65,7 +65,7 @@ impl Alone<'_> {
         cancel: &Cancel,
     ) -> Result<ImatrixFile, JobError> {
         let setting = self.setting;
-        let io = |source| ImportanceError::Io { path: gguf.to_owned(), source };
+        let io = |source| ImportanceError::io(gguf, source);
         let file = SourceFile {
             path: gguf.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             size: fs::metadata(gguf).map_err(io)?.len(),

@@ -121,7 +121,7 @@ impl Slot {
         cancel: &Cancel,
     ) -> Result<Cached, ImportanceError> {
         let path = self.folder.join(FILE);
-        let io = |source| ImportanceError::Io { path: path.clone(), source };
+        let io = |source| ImportanceError::io(&path, source);
         match fs::remove_file(self.folder.join(FACTS)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(io(source)),
             _ => {}

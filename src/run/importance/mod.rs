@@ -80,6 +80,16 @@ pub enum ImportanceError {
     Stopped,
 }
 
+impl ImportanceError {
+    /// Of a file; hashing one ends early where the user stopped it.
+    fn io(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::Interrupted => ImportanceError::Stopped,
+            _ => ImportanceError::Io { path: path.to_owned(), source },
+        }
+    }
+}
+
 /// A matrix that is there.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -130,7 +140,9 @@ pub(super) fn find(
         Some(config::Imatrix::Url(url)) => {
             let path = hub::download(url, LARGEST, &setting.hub, observer, cancel)?;
             let name = Some(last_segment(url)).filter(|name| !name.is_empty()).unwrap_or("imatrix");
-            found(open(&path, name, Some(url.clone()), model, cancel)?)
+            // What follows the path may be a signature, and this is published.
+            let origin = url.split(['?', '#']).next().unwrap_or_default().to_owned();
+            found(open(&path, name, Some(origin), model, cancel)?)
         }
         Some(config::Imatrix::Repo { repo, revision, file }) => {
             let revision = revision.as_ref().map(config::Revision::as_str);
@@ -165,7 +177,7 @@ fn open(
     cancel: &Cancel,
 ) -> Result<Found, ImportanceError> {
     let matrix = Imatrix::open(path, name, &selection(model))?;
-    let io = |source| ImatrixError::Io { path: path.to_owned(), source };
+    let io = |source| ImportanceError::io(path, source);
     let file = ImatrixFile {
         file: name.to_owned(),
         size: fs::metadata(path).map_err(io)?.len(),
@@ -337,8 +349,9 @@ impl Calculation {
         let (path, perplexity) = compute(self, toolchain)?;
         let cached = match slot.map(|slot| slot.put(&path, perplexity, cancel)) {
             Some(Ok(cached)) => cached,
+            Some(Err(ImportanceError::Stopped)) => return Err(JobError::Stopped),
             // A cache that cannot be written, or a source without hashes: it serves this job.
-            _ => cached_at(path, perplexity, cancel)?,
+            Some(Err(_)) | None => cached_at(path, perplexity, cancel)?,
         };
         observer.event(self.event(Code::ImatrixComputed, "computed", &cached));
         Ok(self.take(cached, selection)?)
@@ -409,7 +422,7 @@ pub struct Work<'a> {
     pub calculation: &'a Calculation,
     /// The base.
     pub model: &'a Path,
-    /// A folder for the text and the matrix.
+    /// A folder in which one for the text and the matrix is made: a text may have any name, the base's as well.
     pub folder: &'a Path,
     /// Threads that compute.
     pub threads: usize,
@@ -429,8 +442,10 @@ impl Work<'_> {
         cancel: &Cancel,
     ) -> Result<(PathBuf, Option<f64>), ImportanceError> {
         let Calculation { file, text, chunks, tool, .. } = self.calculation;
-        let path = self.folder.join(&text.name);
-        fs::write(&path, &text.bytes).map_err(|source| ImportanceError::Io { path, source })?;
+        let folder = self.folder.join("imatrix");
+        let path = folder.join(&text.name);
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, &text.bytes));
+        written.map_err(|source| ImportanceError::io(&path, source))?;
         let event = format!("computing the importance matrix over `{}` with {tool}", text.name);
         observer.event(
             Event::new(Code::ImatrixStarted, event)
@@ -440,7 +455,7 @@ impl Work<'_> {
         );
         let calculation = llama::imatrix::Calculation {
             model: self.model,
-            folder: self.folder,
+            folder: &folder,
             text: &text.name,
             output: file,
             chunks: *chunks,
@@ -451,7 +466,7 @@ impl Work<'_> {
             observer.progress(Progress::things(task.as_str(), "chunk", done.into(), total.into()));
         });
         match calculated {
-            Ok(calculated) => Ok((self.folder.join(file), calculated.perplexity)),
+            Ok(calculated) => Ok((folder.join(file), calculated.perplexity)),
             Err(error) if error.is_cancelled() => Err(ImportanceError::Stopped),
             Err(error) => Err(error.into()),
         }
@@ -459,7 +474,7 @@ impl Work<'_> {
 }
 
 fn cached_at(path: PathBuf, perplexity: Option<f64>, cancel: &Cancel) -> Result<Cached, ImportanceError> {
-    let io = |source| ImportanceError::Io { path: path.clone(), source };
+    let io = |source| ImportanceError::io(&path, source);
     let size = fs::metadata(&path).map_err(io)?.len();
     let sha256 = hash::sha256_file(&path, cancel).map_err(io)?;
     Ok(Cached { path, size, sha256, perplexity })
