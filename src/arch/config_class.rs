@@ -142,7 +142,7 @@ pub fn read(config: &Hparams) -> Read {
 }
 
 /// Whether the class of a model type is known here.
-pub fn is_modelled(model_type: &str) -> bool {
+fn is_modelled(model_type: &str) -> bool {
     DEFAULTS.binary_search_by_key(&model_type, |d| d.model_type).is_ok()
 }
 

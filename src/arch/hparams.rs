@@ -13,6 +13,8 @@ pub enum HparamError {
     Type { key: String, found: String, expected: &'static str },
     #[error("`config.json`: `{key}` is `{found}`, which is not supported")]
     Unsupported { key: String, found: String },
+    #[error("`config.json` makes `{key}` no finite number")]
+    NotFinite { key: String },
 }
 
 impl HparamError {
@@ -156,6 +158,14 @@ pub fn single(key: &str, value: &Value) -> Result<f32> {
 /// Where it is no number.
 pub fn double(key: &str, value: &Value) -> Result<f64> {
     value.as_f64().ok_or_else(|| HparamError::wrong(key, value, "a number"))
+}
+
+/// `value`, which was computed for the metadata's `key`.
+///
+/// # Errors
+/// Where something was divided by nothing.
+pub fn finite(key: &str, value: f32) -> Result<f32> {
+    if value.is_finite() { Ok(value) } else { Err(HparamError::NotFinite { key: key.to_owned() }) }
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ const LOCAL_THETA: &[&str] =
 const PARTIAL: &[&str] = &["partial_rotary_factor", "rope_pct", "rope_percent"];
 const ORIGINAL_CONTEXT: &str = "original_max_position_embeddings";
 
+/// Wider than any head, and little enough to list.
+const MAX_WIDTH: u32 = 1 << 16;
+
 impl Rope {
     /// Gathers them from a configuration, as `TextModel.__init__` does.
     ///
@@ -97,10 +100,13 @@ impl Rope {
     /// The reference computes them with torch, in single precision, a step at a time; so does this.
     ///
     /// # Errors
-    /// Where a parameter is no number.
+    /// Where a parameter is no number, or the heads are wider than any.
     pub fn llama3_factors(&self, width: u32, default_factor: f64) -> Result<Option<Vec<f32>>, HparamError> {
         if !self.kind().is_some_and(|k| k.eq_ignore_ascii_case("llama3")) {
             return Ok(None);
+        }
+        if width > MAX_WIDTH {
+            return Err(HparamError::wrong("head_dim", &width.into(), "the width of a head"));
         }
         let number = |key: &str, default: f64| match self.get(key) {
             Some(value) => hparams::double(key, value),
@@ -187,6 +193,12 @@ mod tests {
         for config in kinds {
             assert_eq!(rope(config).llama3_factors(64, 8.0), Ok(None), "{config}");
         }
+    }
+
+    #[test]
+    fn heads_wider_than_any_are_refused() {
+        let llama3 = rope(r#"{"rope_scaling": {"rope_type": "llama3"}}"#);
+        assert!(matches!(llama3.llama3_factors(u32::MAX, 8.0), Err(HparamError::Type { .. })));
     }
 
     #[test]

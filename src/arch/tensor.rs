@@ -44,7 +44,7 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// Its size in a model, where the configuration gives it.
+    /// Its size in a model, where the configuration gives it; none that no tensor can have.
     pub fn of(self, d: &Dimensions) -> Option<u64> {
         let by_head = |heads: Option<u64>| heads?.checked_mul(d.head?);
         match self {
@@ -56,12 +56,12 @@ impl Extent {
             Extent::Head => d.head,
             Extent::Heads => d.heads,
             Extent::KeyHeads => d.key_heads,
-            Extent::QueryKeyValue => by_head(d.heads.zip(d.key_heads).map(|(q, k)| q + 2 * k)),
-            Extent::TwoFeedForward => d.feed_forward.map(|n| 2 * n),
+            Extent::QueryKeyValue => by_head(d.heads?.checked_add(d.key_heads?.checked_mul(2)?)),
+            Extent::TwoFeedForward => d.feed_forward?.checked_mul(2),
             Extent::Experts => d.experts,
             Extent::ExpertFeedForward => d.expert_feed_forward,
             Extent::SharedFeedForward => d.shared_feed_forward,
-            Extent::ThreeEmbedding => d.embedding.map(|n| 3 * n),
+            Extent::ThreeEmbedding => d.embedding?.checked_mul(3),
             Extent::One => Some(1),
             Extent::Any => None,
         }
@@ -335,6 +335,30 @@ mod tests {
     fn biases_have_the_rows_extent() {
         let m = map_name("model.layers.0.self_attn.k_proj.bias", &[Tensor::AttnK], 1).unwrap();
         assert_eq!(m.extents(&Family::PLAIN), [Extent::Key]);
+    }
+
+    #[test]
+    fn extents_that_no_tensor_has_are_unknown() {
+        let most = Some(u64::MAX);
+        let all = Dimensions {
+            embedding: most,
+            feed_forward: most,
+            heads: most,
+            key_heads: most,
+            head: most,
+            ..Dimensions::default()
+        };
+        for extent in [
+            Extent::Query,
+            Extent::Key,
+            Extent::QueryKeyValue,
+            Extent::TwoFeedForward,
+            Extent::ThreeEmbedding,
+        ] {
+            assert_eq!(extent.of(&all), None, "{extent:?}");
+        }
+        let small = Dimensions { heads: Some(4), key_heads: Some(2), head: Some(8), ..Dimensions::default() };
+        assert_eq!(Extent::QueryKeyValue.of(&small), Some(64));
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use serde_json::Value as Json;
 
 use super::{ConvertError as E, Recipe, TensorRecipe};
-use crate::arch::hparams::{double, single};
+use crate::arch::hparams::{double, finite, single};
 use crate::arch::key::partial_width;
 use crate::arch::{Computed, Family, HparamError, Hparams, Mapped, Model, Rope, Tensor};
 use crate::gguf::{GgmlType, Value};
+
+/// The factor of attention where rope is stretched.
+const ATTENTION: &str = "rope.scaling.attn_factor";
 
 /// Recipes in the converter's order, and the metadata that the reference writes while it makes them.
 #[derive(Default)]
@@ -49,8 +52,7 @@ pub(super) fn tensors(h: &Hparams, rope: &Rope, family: &Family) -> Result<Made,
             }
             Computed::LongRope => {
                 if let Some((attention, factors)) = long_rope(&model)? {
-                    let key = format!("{}.rope.scaling.attn_factor", family.name);
-                    metadata.push((key, attention.into()));
+                    metadata.push((format!("{}.{ATTENTION}", family.name), attention.into()));
                     add(Tensor::RopeFactorsLong, factors.long)?;
                     add(Tensor::RopeFactorsShort, factors.short)?;
                 }
@@ -82,7 +84,7 @@ fn long_rope(m: &Model<'_>) -> Result<Option<(f32, Factors)>, HparamError> {
         Some("yarn") => 0.1 * scale.ln() + 1.0,
         _ => return Err(HparamError::unsupported("rope_type", kind)),
     };
-    Ok(Some((attention as f32, factors)))
+    Ok(Some((finite(ATTENTION, attention as f32)?, factors)))
 }
 
 /// The factors, where there are any, of heads of which `width` values turn.

@@ -7,9 +7,10 @@ use serde_json::Value as Json;
 
 use super::config::{Config, json};
 use super::{ConvertError as E, OutType};
-use crate::arch::hparams::{count, single};
+use crate::arch::hparams::{count, finite, single};
 use crate::arch::key::integers;
 use crate::arch::{HparamError, Hparams, Key, Model, Rope, Store, When};
+use crate::base::file_name::is_safe_path;
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{Metadata, Value};
 
@@ -113,11 +114,11 @@ pub(super) fn write(
                     keys.set(key, value);
                 }
             }
-            Key::Is(key, value) => {
-                if let Some(value) = value(&model)? {
-                    keys.set(key, value);
-                }
-            }
+            Key::Is(key, value) => match value(&model)? {
+                Some(Value::F32(value)) => keys.set(key, finite(key, value)?),
+                Some(value) => keys.set(key, value),
+                None => {}
+            },
         }
     }
     keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
@@ -225,11 +226,8 @@ fn write_pooling(checkpoint: &Checkpoint, h: &Hparams, keys: &mut Keys<'_>) -> R
         if let Some(module) = modules.iter().find(is_pooling) {
             let path =
                 module["path"].as_str().ok_or_else(|| pooling(MODULES, "the pooling module has no path"))?;
-            if path.split(['/', '\\']).any(|part| part == "..")
-                || path.starts_with(['/', '\\'])
-                || path.contains(':')
-            {
-                return Err(pooling(MODULES, "the pooling module's path leaves the folder"));
+            if !path.is_empty() && !is_safe_path(path) {
+                return Err(pooling(MODULES, "the pooling module has no path below the folder"));
             }
             let file = if path.is_empty() { "config.json".to_owned() } else { format!("{path}/config.json") };
             let bytes =

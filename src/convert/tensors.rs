@@ -152,14 +152,15 @@ impl Writer<'_> {
                 .map(|t| self.known_extents(&Mapped { tensor: *t, layer, bias }, entry))
                 .collect::<Result<_, E>>()?;
             let axis = wanted.first().map_or(0, |shape| shape.len().saturating_sub(2));
-            let all: u64 = wanted.iter().map(|shape| shape[axis]).sum();
+            // What no number can say, no tensor has.
+            let all = wanted.iter().try_fold(0u64, |all, shape| all.checked_add(shape[axis]));
+            let all = all.unwrap_or(u64::MAX);
             let mut expected = wanted.first().cloned().unwrap_or_default();
             if let Some(rows) = expected.get_mut(axis) {
                 *rows = all;
             }
             if entry.shape != expected {
-                let expected = format!("{expected:?}");
-                return Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected });
+                return Err(wrong_shape(entry, format!("{expected:?}")));
             }
             for (into, shape) in fused.into.iter().zip(wanted) {
                 let row: u64 = shape[axis + 1..].iter().product();
@@ -206,6 +207,10 @@ impl Writer<'_> {
             let mut entry = part.entry.clone();
             if entry.dtype != first.dtype {
                 return Err(E::MixedTypes { name: entry.name, other: first.name.clone() });
+            }
+            // Where the configuration states no extent, the parts must have the same one.
+            if entry.shape != first.shape {
+                return Err(wrong_shape(&entry, format!("{:?} as `{}`", first.shape, first.name)));
             }
             entry.shape.insert(0, stack.parts.len() as u64);
             self.check_shape(&entry, &place)?;
@@ -257,10 +262,10 @@ impl Writer<'_> {
     /// The extents of a tensor that is part of another, which the configuration must state.
     fn known_extents(&self, place: &Mapped, fused: &TensorEntry) -> Result<Vec<u64>, E> {
         let wanted = place.extents(self.config.family).iter().map(|e| e.of(&self.dimensions));
-        wanted.collect::<Option<Vec<u64>>>().filter(|shape| !shape.contains(&0)).ok_or_else(|| {
-            let expected = "one whose parts `config.json` states".to_owned();
-            E::Shape { name: fused.name.clone(), found: fused.shape.clone(), expected }
-        })
+        wanted
+            .collect::<Option<Vec<u64>>>()
+            .filter(|shape| !shape.contains(&0))
+            .ok_or_else(|| wrong_shape(fused, "one whose parts `config.json` states".to_owned()))
     }
 
     /// The shape must be what the configuration says: the reference does not look, and llama.cpp would refuse the file.
@@ -278,9 +283,12 @@ impl Writer<'_> {
         }
         let wanted: Vec<String> =
             wanted.iter().map(|w| w.map_or_else(|| "any".to_owned(), |n| n.to_string())).collect();
-        let expected = format!("[{}]", wanted.join(", "));
-        Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected })
+        Err(wrong_shape(entry, format!("[{}]", wanted.join(", "))))
     }
+}
+
+fn wrong_shape(entry: &TensorEntry, expected: String) -> E {
+    E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected }
 }
 
 fn source_type(entry: &TensorEntry) -> Result<GgmlType, E> {
@@ -335,8 +343,7 @@ fn row_order(
     let heads = u64::from(heads);
     let rows = shape.first().copied().unwrap_or_default();
     if heads == 0 || !rows.is_multiple_of(2 * heads) {
-        let expected = format!("rows in two halves for each of {heads} heads");
-        return Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected });
+        return Err(wrong_shape(entry, format!("rows in two halves for each of {heads} heads")));
     }
     Ok(RowOrder::Rope { heads })
 }

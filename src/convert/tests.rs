@@ -445,8 +445,15 @@ fn experts_become_one_tensor_of_a_part_each() {
     let router = tensors.iter().find(|t| t.name == "blk.0.ffn_gate_inp.weight").unwrap();
     assert_eq!(router.ty, GgmlType::F32);
 
-    rows.iter_mut().find(|(name, ..)| *name == named(1)).unwrap().1 = "F16";
+    let at = rows.iter().position(|(name, ..)| *name == named(1)).unwrap();
+    rows[at].1 = "F16";
     assert!(matches!(refused(&config, &rows), E::MixedTypes { name, .. } if name == named(1)));
+    // A configuration without a class may leave a width unsaid.
+    let mut unsaid = config;
+    unsaid["model_type"] = json!("novel");
+    unsaid.as_object_mut().unwrap().remove("intermediate_size");
+    rows[at] = (named(1), "BF16", vec![5, 8]);
+    assert!(matches!(refused(&unsaid, &rows), E::Shape { name, .. } if name == named(1)));
 }
 
 #[test]
@@ -471,6 +478,12 @@ fn fused_matrices_are_cut_by_the_widths_stated() {
     }
     rows.last_mut().unwrap().2 = vec![25, 8];
     assert!(matches!(refused(&config, &rows), E::Shape { found, .. } if found == [25, 8]));
+    // Widths whose sum is that of the matrix, but for what 64 bits do not hold.
+    rows.last_mut().unwrap().2 = vec![24, 8];
+    let mut hostile = config;
+    hostile["head_dim"] = json!((1u64 << 62) + 4);
+    rows.retain(|(name, ..)| !name.contains("o_proj"));
+    assert!(matches!(refused(&hostile, &rows), E::Shape { found, .. } if found == [16, 8]));
 }
 
 #[test]

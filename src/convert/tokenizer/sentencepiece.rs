@@ -35,6 +35,10 @@ struct SentencePiece {
 /// counts as a normal one, as it does in the reference.
 const KINDS: [(i32, i32); 6] = [(1, NORMAL), (2, UNKNOWN), (3, CONTROL), (4, NORMAL), (5, UNUSED), (6, BYTE)];
 
+/// Most bytes of a model: the longest known have five million. A piece takes two bytes at least, so that there are no more
+/// of them than a vocabulary may have tokens.
+const MAX_MODEL: usize = 2 * MAX_VOCABULARY as usize;
+
 /// The score of ids that have no piece.
 const NO_SCORE: f32 = -10000.0;
 /// The score of added tokens.
@@ -79,6 +83,9 @@ pub(super) fn read(
     added: Added,
 ) -> Result<Pieces, E> {
     let bytes = files.checkpoint.small_file(SENTENCEPIECE)?.ok_or(E::Missing(SENTENCEPIECE))?;
+    if bytes.len() > MAX_MODEL {
+        return Err(E::ModelTooLong(bytes.len()));
+    }
     let model = ModelProto::decode(bytes.as_slice()).map_err(E::SentencePiece)?;
     if model.pieces.is_empty() {
         return Err(E::field(SENTENCEPIECE, "pieces", "a list of them", &Value::Null));
@@ -95,8 +102,7 @@ pub(super) fn read(
     if size > MAX_VOCABULARY {
         return Err(E::VocabularyTooLarge(size));
     }
-    let unused = |id| Token { text: format!("[PAD{id}]"), score: NO_SCORE, kind: UNUSED };
-    let mut tokens = Gathered { tokens: (0..size).map(unused).collect(), added };
+    let mut tokens = Gathered { tokens: vec![None; size as usize], added };
     for (id, piece) in (0..).zip(model.pieces) {
         let kind = piece.kind.unwrap_or(1);
         let (_, kind) = KINDS.iter().find(|(number, _)| *number == kind).ok_or_else(|| {
@@ -118,8 +124,11 @@ pub(super) fn read(
         }
     }
     let mut pieces = Pieces { texts: Strings::new(), scores: Vec::new(), types: Vec::new() };
-    for token in tokens.tokens {
-        pieces.push(token.text.as_bytes(), token.score, token.kind);
+    for (id, token) in tokens.tokens.into_iter().enumerate() {
+        match token {
+            Some(token) => pieces.push(token.text.as_bytes(), token.score, token.kind),
+            None => pieces.push(format!("[PAD{id}]").as_bytes(), NO_SCORE, UNUSED),
+        }
     }
     Ok(pieces)
 }
@@ -155,9 +164,9 @@ fn add_decoder(files: &TokenizerFiles<'_>, tokens: &mut Gathered) -> Result<(), 
     Ok(())
 }
 
-/// Tokens by id.
+/// Tokens by id; none where no file has one.
 struct Gathered {
-    tokens: Vec<Token>,
+    tokens: Vec<Option<Token>>,
     added: Added,
 }
 
@@ -165,7 +174,7 @@ impl Gathered {
     fn set(&mut self, id: u64, token: Token) -> Result<(), E> {
         let size = self.tokens.len() as u64;
         match usize::try_from(id).ok().and_then(|id| self.tokens.get_mut(id)) {
-            Some(place) => *place = token,
+            Some(place) => *place = Some(token),
             None if self.added == Added::Usual => {}
             None => {
                 let id = u32::try_from(id).unwrap_or(u32::MAX);
