@@ -8,7 +8,7 @@ use super::output::{self, Outcome};
 use super::{Context, print};
 use crate::base::units;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{Blueprint, ConvertOptions, OutType, blueprint};
+use crate::convert::{Blueprint, ConvertError, ConvertOptions, OutType, blueprint};
 use crate::event::{Code, Event};
 use crate::gguf::Value;
 use crate::quantize::Layout;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
         pre_tokenizer: args.pre_tokenizer.clone(),
         ..ConvertOptions::default()
     };
-    let blueprint = blueprint(&checkpoint, &options, &*context.observer)?;
+    let blueprint = blueprint(&checkpoint, &options, &*context.observer).map_err(refused)?;
     let layout = Layout::converted(&blueprint)?;
     let path = match &args.outfile {
         Some(path) if !path.is_dir() => fill(path, &blueprint),
@@ -67,6 +67,15 @@ fn type_name(blueprint: &Blueprint) -> &'static str {
         OutType::F16 => "F16",
         OutType::BF16 | OutType::Auto => "BF16",
         OutType::Q8_0 => "Q8_0",
+    }
+}
+
+/// This command stands in for llama.cpp's converter and never starts it; others do.
+fn refused(error: ConvertError) -> Failure {
+    let hint = "`process` with --fallback leaves it to llama.cpp's own converter";
+    match error.is_about_support() {
+        true => Failure::from(error).hint(hint),
+        false => Failure::from(error),
     }
 }
 

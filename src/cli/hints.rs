@@ -226,16 +226,18 @@ impl Explain for ConvertError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             ConvertError::Checkpoint(error) => return error.hint(),
-            ConvertError::Tokenizer(error) => return Explain::hint(error),
-            ConvertError::NoConfig(_) => "a checkpoint has config.json beside its weights".to_owned(),
-            ConvertError::Architecture(_) | ConvertError::ModelType { .. } | ConvertError::Expert { .. } => {
+            ConvertError::Quantized { .. } => {
+                "use the checkpoint that it was quantized from, or leave it to llama.cpp's own converter with --fallback".to_owned()
+            }
+            error if error.is_about_support() => {
                 "--fallback leaves it to llama.cpp's own converter, which needs a llama.cpp and a Python".to_owned()
             }
+            ConvertError::Tokenizer(error) => return Explain::hint(error),
+            ConvertError::NoConfig(_) => "a checkpoint has config.json beside its weights".to_owned(),
             ConvertError::Json { .. } => "the file is damaged or incomplete; fetch it again".to_owned(),
             ConvertError::Layers { .. } => {
                 "a shard is missing, or `num_hidden_layers` is not that of these weights; fetch the checkpoint again".to_owned()
             }
-            ConvertError::Quantized { .. } => "use the checkpoint that it was quantized from".to_owned(),
             _ => return None,
         })
     }

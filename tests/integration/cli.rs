@@ -229,7 +229,7 @@ fn bad_checkpoints_fail_with_a_hint_and_leave_nothing() {
     check_bad(
         remove("bad/tokenizer.json"),
         "there is no `tokenizer.json`
-  | hint: a checkpoint has its tokenizer beside its weights: `tokenizer.json`, or `vocab.json` and `merges.txt`",
+  | hint: a checkpoint has its tokenizer beside its weights: `tokenizer.json`, `tokenizer.model`, or `vocab.json` and `merges.txt`",
     );
     check_bad(
         remove("bad/config.json"),
@@ -246,6 +246,17 @@ fn bad_checkpoints_fail_with_a_hint_and_leave_nothing() {
         "the architecture `FooForCausalLM` is not supported
   | hint: --fallback leaves it to llama.cpp's own converter, which needs a llama.cpp and a Python",
     );
+}
+
+#[test]
+fn what_convert_does_not_know_is_for_other_commands() {
+    let sandbox = Sandbox::with_tiny();
+    sandbox.write("tiny/config.json", sandbox.text("tiny/config.json").replace("LlamaFor", "FooFor"));
+    sandbox
+        .run("convert tiny")
+        .code(3)
+        .stderr("the architecture `FooForCausalLM` is not supported")
+        .stderr("hint: `process` with --fallback leaves it to llama.cpp's own converter");
 }
 
 #[test]
@@ -532,10 +543,12 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 #[test]
 fn every_command_has_help() {
     let sandbox = Sandbox::new();
-    for command in
-        ["run", "process", "plan", "upload", "convert", "quantize", "inspect", "validate", "schema", "init"]
-    {
-        sandbox.run(&format!("{command} --help")).code(0).quiet().stdout("Usage: jamph-quantizer ");
+    let reference = include_str!("../../docs/cli.md");
+    let commands: Vec<&str> = reference.lines().filter_map(|line| line.strip_prefix("## ")).skip(1).collect();
+    assert!(commands.contains(&"run") && commands.contains(&"toolchain prune"), "{commands:?}");
+    for command in commands {
+        let usage = format!("Usage: jamph-quantizer {command} ");
+        sandbox.run(&format!("{command} --help")).code(0).quiet().stdout(usage.trim_end());
     }
     sandbox.run("").code(2).stderr("Usage: jamph-quantizer");
 }

@@ -17,6 +17,8 @@ pub enum TokenizerError {
     Encoding(String),
     #[error("`tokenizer.model` is no SentencePiece model")]
     SentencePiece(#[source] prost::DecodeError),
+    #[error("`tokenizer.model` is {0} bytes long, more than any SentencePiece model")]
+    ModelTooLong(usize),
     #[error("there is no `{0}`")]
     Missing(&'static str),
     #[error("`{file}`: {found} is not supported; SentencePiece, and BPE in `tokenizer.json`, are")]
@@ -52,11 +54,8 @@ impl TokenizerError {
             TokenizerError::UnknownPreTokenizer { .. } => Some(
                 "name the pre-tokenizer with `--pre-tokenizer NAME` or `pre_tokenizer:` if you know which one it is",
             ),
-            TokenizerError::Unsupported { .. } | TokenizerError::Class(_) => Some(
-                "convert this model with llama.cpp's `convert_hf_to_gguf.py`, then quantize the GGUF file",
-            ),
             TokenizerError::Missing(_) => Some(
-                "a checkpoint has its tokenizer beside its weights: `tokenizer.json`, or `vocab.json` and `merges.txt`",
+                "a checkpoint has its tokenizer beside its weights: `tokenizer.json`, `tokenizer.model`, or `vocab.json` and `merges.txt`",
             ),
             TokenizerError::Json { .. } | TokenizerError::SentencePiece(_) => {
                 Some("the file is damaged or incomplete; fetch it again")
