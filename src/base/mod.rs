@@ -1,5 +1,5 @@
 //! What every layer may use: atomic and positioned file access, locks, free space, memory, hashes,
-//! cancellation, child processes, secrets, units, causes of errors, and names that others chose.
+//! cancellation, child processes, HTTP clients, secrets, units, causes of errors, and names that others chose.
 //!
 //! Knows nothing of models. Refuses to hide an error of the system: what cannot be found out is `None`, not a guess.
 
@@ -9,6 +9,7 @@ pub mod causes;
 pub mod file_name;
 pub mod front_matter;
 pub mod hash;
+pub mod http;
 pub mod lock;
 pub mod memory;
 pub mod positioned;

@@ -1,8 +1,9 @@
-//! Addresses: what an endpoint may be, and how an address is shown.
+//! Addresses: what an endpoint may be, and pairs as a form.
 
 use reqwest::Url;
 
 use super::error::HubError;
+pub(super) use crate::base::http::shown;
 
 /// The endpoint's address.
 ///
@@ -25,23 +26,6 @@ pub(super) fn parse_endpoint(endpoint: &str) -> Result<Url, HubError> {
         return Err(wrong("has a query or a fragment"));
     }
     Ok(url)
-}
-
-/// Whether it is on this machine, where no proxy is wanted.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// An address without what may be secret.
-pub(super) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Both fail only for addresses that cannot have them.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
 }
 
 /// Pairs as a form's body (`application/x-www-form-urlencoded`).
@@ -73,17 +57,6 @@ mod tests {
             let error = parse_endpoint(telling).unwrap_err().to_string();
             assert!(!error.contains("secret") && !error.contains("user"), "{error}");
         }
-    }
-
-    #[test]
-    fn loopback_needs_no_proxy() {
-        let check =
-            |url: &str, expected| assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
-        check("http://127.0.0.1:1", true);
-        check("http://[::1]:1", true);
-        check("http://localhost/x", true);
-        check("https://huggingface.co", false);
-        check("http://127.example.com", false);
     }
 
     #[test]

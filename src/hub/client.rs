@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
 };
 use reqwest::{Body, Method, Request, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -16,20 +16,18 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::HubOptions;
-use super::address::{is_loopback, parse_endpoint, shown};
+use super::address::parse_endpoint;
 use super::error::{Access, HubError};
 use super::retry::{Again, Failure, Retry, Tries};
 use super::status::Refusal;
 use super::wire;
 use crate::base::causes::causes;
+use crate::base::http::{self, REDIRECTS, bearer, redirect, shown};
 use crate::base::repo_id::RepoId;
 use crate::event::{Code, Event, Observer};
 
 /// Longest JSON answer of the API that is read.
 const LONGEST_ANSWER: u64 = 32 << 20;
-
-/// Hops from a file's address to where it is.
-const REDIRECTS: usize = 5;
 
 pub(super) struct Client<'a> {
     http: reqwest::Client,
@@ -96,27 +94,12 @@ pub(super) struct Linked {
 impl<'a> Client<'a> {
     pub(super) fn new(options: &'a HubOptions, observer: &'a dyn Observer) -> Result<Self, HubError> {
         let endpoint = parse_endpoint(&options.endpoint)?;
-        // A provider that somebody else installed in this process serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("jamph-quantizer/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(options.retry.stall)
-            // Ranges in parallel are to have a connection each; HTTP/2 would put them into one.
-            .http1_only();
-        if is_loopback(&endpoint) {
-            builder = builder.no_proxy();
-        }
-        let authorization = options.token.as_ref().map(|token| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
-                .expect("a token has visible ASCII characters only");
-            value.set_sensitive(true);
-            value
-        });
+        // Ranges in parallel are to have a connection each; HTTP/2 would put them into one.
+        let builder = http::client(&endpoint, options.retry.stall).http1_only();
         Ok(Client {
             http: builder.build().map_err(HubError::Connections)?,
             endpoint,
-            authorization,
+            authorization: options.token.as_ref().map(bearer),
             access: Access::Read,
             retry: &options.retry,
             observer,
@@ -209,26 +192,16 @@ impl<'a> Client<'a> {
             if status.is_success() || call.also.contains(&status.as_u16()) {
                 return Ok(Answer { response, url, linked });
             }
-            if !is_redirect(status) {
+            let Some(to) = redirect(&url, status, response.headers()) else {
                 return Err(self.refused(subject, &url, response).await);
-            }
+            };
             let headers = response.headers();
             if at_hub {
                 let size = wire::text(headers, "x-linked-size").and_then(|v| v.parse().ok());
                 let sha256 = wire::text(headers, "x-linked-etag").map(|v| v.trim_matches('"').to_owned());
                 linked = Linked { size: size.or(linked.size), sha256: sha256.or(linked.sha256) };
             }
-            let target = wire::text(headers, LOCATION.as_str()).and_then(|to| url.join(to).ok());
-            let to = match target {
-                None => return Err(self.protocol(&url, "it redirects without an address")),
-                Some(to) if !matches!(to.scheme(), "http" | "https") => {
-                    return Err(self.protocol(&url, "it redirects to something that is not HTTP"));
-                }
-                Some(to) if url.scheme() == "https" && to.scheme() == "http" => {
-                    return Err(self.protocol(&url, "it redirects from HTTPS to plain HTTP"));
-                }
-                Some(to) => to,
-            };
+            let to = to.map_err(|why| self.protocol(&url, why))?;
             request = match next {
                 // Only these two keep method and body (RFC 9110, section 15.4).
                 Some(next) if next.method() == Method::GET || matches!(status.as_u16(), 307 | 308) => next,
@@ -485,10 +458,6 @@ impl Reply {
         serde_json::from_slice(&self.body)
             .map_err(|source| HubError::Answer { url: shown(&self.url), source })
     }
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 fn stalled(url: &Url, patience: Duration) -> HubError {

@@ -12,17 +12,16 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::time::{sleep, timeout};
 
 use super::HubOptions;
-use super::address::{is_loopback, shown};
 use super::error::HubError;
+use super::retry::{Failure, Tries};
 use super::snapshot::raised;
 use super::store;
 use crate::base::atomic::{AtomicFile, Outlives};
 use crate::base::cancel::Cancel;
+use crate::base::causes::causes;
+use crate::base::http::{self, REDIRECTS, redirect, shown};
 use crate::base::{hash, units};
 use crate::event::{Code, Event, Observer, Progress};
-
-/// Hops from an address to where the file is.
-const REDIRECTS: usize = 5;
 
 /// Brings a file here; at most `longest` bytes of it.
 ///
@@ -35,10 +34,13 @@ pub fn download(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<PathBuf, HubError> {
+    let address = Url::parse(url).map_err(|_| {
+        // What stands behind a `?` may be a secret.
+        let url = url.split(['?', '#']).next().unwrap_or_default().to_owned();
+        HubError::Protocol { url, why: "it is no address" }
+    })?;
     let folder = options.cache.join("web").join(&hash::sha256(url.as_bytes())[..32]);
     let path = folder.join("file");
-    let address =
-        Url::parse(url).map_err(|_| HubError::Protocol { url: url.to_owned(), why: "it is no address" })?;
     if options.offline {
         return if path.is_file() { Ok(path) } else { Err(HubError::NotHere { url: shown(&address) }) };
     }
@@ -63,25 +65,6 @@ struct Web<'a> {
     observer: &'a dyn Observer,
 }
 
-/// One failed try.
-struct Failure {
-    error: HubError,
-    /// Whether trying again can help.
-    again: bool,
-}
-
-impl Failure {
-    fn soon(error: HubError) -> Self {
-        Failure { error, again: true }
-    }
-}
-
-impl From<HubError> for Failure {
-    fn from(error: HubError) -> Self {
-        Failure { error, again: false }
-    }
-}
-
 impl<'a> Web<'a> {
     fn new(
         address: &'a Url,
@@ -89,15 +72,7 @@ impl<'a> Web<'a> {
         options: &'a HubOptions,
         observer: &'a dyn Observer,
     ) -> Result<Self, HubError> {
-        // A provider that somebody else installed in this process serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("jamph-quantizer/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(options.retry.stall);
-        if is_loopback(address) {
-            builder = builder.no_proxy();
-        }
+        let builder = http::client(address, options.retry.stall);
         let http = builder.build().map_err(HubError::Connections)?;
         Ok(Web { http, address, longest, options, observer })
     }
@@ -106,20 +81,17 @@ impl<'a> Web<'a> {
     async fn bring(&self, path: &Path, tag_path: &Path) -> Result<(), HubError> {
         let known = if path.is_file() { store::read(tag_path)? } else { None };
         let known = known.and_then(|tag| HeaderValue::from_bytes(&tag).ok());
-        let (mut failed, mut wait) = (0, self.options.retry.first);
+        let mut tries = Tries::default();
         loop {
             let failure = match self.once(path, tag_path, known.as_ref()).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            failed += 1;
-            if !failure.again || failed >= self.options.retry.attempts {
-                return Err(failure.error);
-            }
-            let text = format!("trying again in {:.1} s: {}", wait.as_secs_f64(), failure.error);
-            self.observer.event(Event::new(Code::DownloadRetried, text));
+            let (wait, error) = tries.after(&self.options.retry, failure)?;
+            let text = format!("trying again in {:.1} s: {}", wait.as_secs_f64(), causes(&error));
+            self.observer
+                .event(Event::new(Code::DownloadRetried, text).with("wait_seconds", wait.as_secs_f64()));
             sleep(wait).await;
-            wait = (wait * 2).min(self.options.retry.longest);
         }
     }
 
@@ -129,20 +101,17 @@ impl<'a> Web<'a> {
             return Ok(());
         }
         let total = response.content_length();
-        let too_long = || HubError::Protocol {
-            url: shown(self.address),
-            why: "the file is longer than any of its kind",
-        };
+        let too_long = || protocol(self.address, "the file is longer than any of its kind");
         if total.is_some_and(|total| total > self.longest) {
-            return Err(too_long().into());
+            return Err(too_long());
         }
-        let io = |source| HubError::Io { path: path.to_owned(), source };
+        let io = |source| Failure::never(HubError::Io { path: path.to_owned(), source });
         let mut file = AtomicFile::create(path, Outlives::Process).map_err(io)?;
         let mut bytes = 0;
         while let Some(piece) = self.wait(response.chunk()).await? {
             bytes += piece.len() as u64;
             if bytes > self.longest {
-                return Err(too_long().into());
+                return Err(too_long());
             }
             file.write_all(&piece).map_err(io)?;
             if let Some(total) = total {
@@ -155,12 +124,12 @@ impl<'a> Web<'a> {
         }
         // Without its tag the next call would bring it again; with another's, never.
         match std::fs::remove_file(tag_path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(io(source).into()),
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(io(source)),
             _ => {}
         }
         file.commit().map_err(io)?;
         if let Some(tag) = response.headers().get(ETAG) {
-            store::write(tag_path, tag.as_bytes())?;
+            store::write(tag_path, tag.as_bytes()).map_err(Failure::never)?;
         }
         let text = format!("downloaded `{}`: {}", shown(self.address), units::decimal(bytes));
         self.observer.event(Event::new(Code::DownloadVerified, text).with("bytes", bytes));
@@ -180,29 +149,12 @@ impl<'a> Web<'a> {
             if status.is_success() || (known.is_some() && status == StatusCode::NOT_MODIFIED) {
                 return Ok(response);
             }
-            if !status.is_redirection() {
-                let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                let (url, status) = (shown(&url), status.as_u16());
-                let error = HubError::Status { url, status, message: String::new(), request: None };
-                return Err(Failure { error, again });
-            }
-            let to = response.headers().get("location").and_then(|to| url.join(to.to_str().ok()?).ok());
-            let why = match &to {
-                None => "it redirects without an address",
-                Some(to) if !matches!(to.scheme(), "http" | "https") => {
-                    "it redirects to something that is not HTTP"
-                }
-                Some(to) if url.scheme() == "https" && to.scheme() == "http" => {
-                    "it redirects from HTTPS to plain HTTP"
-                }
-                Some(to) => {
-                    url = to.clone();
-                    continue;
-                }
+            url = match redirect(&url, status, response.headers()) {
+                None => return Err(refused(&url, status)),
+                Some(to) => to.map_err(|why| protocol(&url, why))?,
             };
-            return Err(HubError::Protocol { url: shown(&url), why }.into());
         }
-        Err(HubError::Protocol { url: shown(&url), why: "too many redirects" }.into())
+        Err(protocol(&url, "too many redirects"))
     }
 
     async fn wait<T>(&self, work: impl Future<Output = reqwest::Result<T>>) -> Result<T, Failure> {
@@ -218,4 +170,16 @@ impl<'a> Web<'a> {
             Ok(Ok(done)) => Ok(done),
         }
     }
+}
+
+fn protocol(url: &Url, why: &'static str) -> Failure {
+    Failure::never(HubError::Protocol { url: shown(url), why })
+}
+
+/// What a status means that is neither success nor redirect.
+fn refused(url: &Url, status: StatusCode) -> Failure {
+    let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    let (url, status) = (shown(url), status.as_u16());
+    let error = HubError::Status { url, status, message: String::new(), request: None };
+    if again { Failure::soon(error) } else { Failure::never(error) }
 }

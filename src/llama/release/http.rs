@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
@@ -17,11 +17,9 @@ use super::ReleaseError;
 use crate::base::cancel::Cancel;
 use crate::base::causes::causes;
 use crate::base::hash;
+use crate::base::http::{self, REDIRECTS, bearer, redirect, shown};
 use crate::base::token::Token;
 use crate::event::{Code, Event, Observer, Progress};
-
-/// Hops from an address to where the file is.
-const REDIRECTS: usize = 5;
 
 /// Longest answer of the API that is read.
 const LONGEST_ANSWER: u64 = 8 << 20;
@@ -90,22 +88,8 @@ impl<'a> Client<'a> {
         observer: &'a dyn Observer,
         cancel: &'a Cancel,
     ) -> Result<Self, ReleaseError> {
-        // A provider that somebody else installed in this process serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("jamph-quantizer/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(patience.stall);
-        if is_loopback(api) {
-            builder = builder.no_proxy();
-        }
-        let authorization = token.map(|token| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
-                .expect("a token has visible ASCII characters only");
-            value.set_sensitive(true);
-            value
-        });
-        let http = builder.build().map_err(ReleaseError::Connections)?;
+        let http = http::client(api, patience.stall).build().map_err(ReleaseError::Connections)?;
+        let authorization = token.map(bearer);
         Ok(Client { http, api: api.clone(), authorization, patience, observer, cancel })
     }
 
@@ -222,19 +206,9 @@ impl<'a> Client<'a> {
             if status.is_success() {
                 return Ok(response);
             }
-            if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Err(self.refused(&url, &response, what, at_api));
-            }
-            let target = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-            url = match target.and_then(|to| url.join(to).ok()) {
-                None => return Err(Failure::never(protocol(&url, "it redirects without an address"))),
-                Some(to) if !matches!(to.scheme(), "http" | "https") => {
-                    return Err(Failure::never(protocol(&url, "it redirects to something that is not HTTP")));
-                }
-                Some(to) if url.scheme() == "https" && to.scheme() == "http" => {
-                    return Err(Failure::never(protocol(&url, "it redirects from HTTPS to plain HTTP")));
-                }
-                Some(to) => to,
+            url = match redirect(&url, status, response.headers()) {
+                None => return Err(self.refused(&url, &response, what, at_api)),
+                Some(to) => to.map_err(|why| Failure::never(protocol(&url, why)))?,
             };
         }
         Err(Failure::never(protocol(&url, "too many redirects")))
@@ -273,25 +247,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Whether it is on this machine, where no proxy is wanted.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn seconds(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// An address without what may be secret.
-pub(super) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Both fail only for addresses that cannot have them.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
 }
 
 fn protocol(url: &Url, why: &'static str) -> ReleaseError {

@@ -15,11 +15,12 @@ use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;
 
+use self::http::Client;
 pub(crate) use self::http::Downloaded;
 pub use self::http::Patience;
-use self::http::{Client, is_loopback, shown};
 use super::REPOSITORY;
 use crate::base::cancel::Cancel;
+use crate::base::http::{is_loopback, shown};
 use crate::base::repo_id::is_commit;
 use crate::base::token::Token;
 use crate::event::Observer;
