@@ -100,9 +100,11 @@ impl Settings {
         self.listed(PACKAGES)
     }
 
-    /// The folders that programs are looked for in, in order.
+    /// The folders that programs are looked for in, in order. One that is not absolute would be another one wherever this
+    /// is started, such as in somebody's pull request.
     pub fn search(&self) -> Vec<PathBuf> {
-        (self.lookup)("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+        let path = (self.lookup)("PATH").unwrap_or_default();
+        std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
     }
 
     fn listed(&self, names: &[&str]) -> Variables {
@@ -113,7 +115,18 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn programs_are_looked_for_in_absolute_folders() {
+        let here = std::env::temp_dir();
+        let path =
+            std::env::join_paths([Path::new(""), Path::new("bin"), here.as_path(), Path::new(".")]).unwrap();
+        let settings = Settings::new(Box::new(move |name| (name == "PATH").then(|| path.clone()))).unwrap();
+        assert_eq!(settings.search(), [here]);
+    }
 
     #[test]
     fn children_see_what_is_listed() {
@@ -128,7 +141,7 @@ mod tests {
         assert_eq!(names(settings.for_programs()), ["PATH"]);
         assert_eq!(names(settings.for_compilers()), ["CXXFLAGS"]);
         assert_eq!(names(settings.for_packages()), ["PIP_INDEX_URL"]);
-        assert_eq!(settings.search(), [PathBuf::from("hf_0123456789abcdef")]);
+        assert_eq!(settings.search(), Vec::<PathBuf>::new());
         for list in [PROGRAMS, COMPILERS, PACKAGES] {
             assert!(list.iter().all(|name| !name.contains("TOKEN") && !name.contains("SECRET")), "{list:?}");
         }

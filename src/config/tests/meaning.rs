@@ -86,6 +86,21 @@ models:
 }
 
 #[test]
+fn addresses_of_this_machine_need_no_https() {
+    for host in ["127.0.0.1:8080", "localhost", "[::1]:8080", "[::1]"] {
+        let address = format!("http://{host}/i.gguf");
+        let yaml = format!(
+            "version: 1\nmodels: [{{ source: a/b, methods: [Q8_0], imatrix: {{ url: '{address}' }} }}]\n"
+        );
+        assert_eq!(good(&yaml).models[0].imatrix, Some(Imatrix::Url(address)));
+    }
+    for elsewhere in ["[::2]", "127.0.0.1.example.org", "localhost:x"] {
+        read(&format!("version: 1\nmodels: [{{ source: a/b, methods: [Q8_0], imatrix: {{ url: 'http://{elsewhere}/' }} }}]\n"))
+            .unwrap_err();
+    }
+}
+
+#[test]
 fn entries_of_one_repository_list_each_others_methods() {
     let config = good(
         "
