@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::model::{Dataset, KvValue, LlamaSource, OutType};
+use super::model::{Dataset, KvValue, OutType};
 use super::problem::{Problem, closest};
 use super::read::{At, Entries, FromText, Read, Reader, Wrong, list};
 use super::source::{Revision, Source, SourceError};
@@ -14,9 +14,9 @@ use crate::base::repo_id::{RepoId, RepoIdError, check_name};
 use crate::base::units;
 use crate::gguf::GgmlType;
 
-/// A type that is written as text: its schema, and how the text is read.
-macro_rules! text_type {
-    ($name:ty, $schema:tt, $(unquoted $unquoted:literal,)? |$text:ident, $reader:ident| $read:expr) => {
+/// A type's schema, which stands wherever a value of it may.
+macro_rules! schema {
+    ($name:ty, $schema:tt) => {
         impl JsonSchema for $name {
             fn inline_schema() -> bool {
                 true
@@ -28,6 +28,13 @@ macro_rules! text_type {
                 schemars::json_schema!($schema)
             }
         }
+    };
+}
+
+/// A type that is written as text: its schema, and how the text is read.
+macro_rules! text_type {
+    ($name:ty, $schema:tt, $(unquoted $unquoted:literal,)? |$text:ident, $reader:ident| $read:expr) => {
+        schema!($name, $schema);
 
         impl FromText for $name {
             $(const UNQUOTED: &'static str = $unquoted;)?
@@ -38,6 +45,14 @@ macro_rules! text_type {
         }
     };
 }
+
+// Behind the macros, which they use.
+mod llama_cpp;
+mod number;
+
+pub use llama_cpp::is_llama_tag;
+pub(crate) use llama_cpp::{LlamaCommit, LlamaPlace, LlamaTag, Subfolder};
+pub(crate) use number::{Bound, Context, Count, Share, Version};
 
 impl From<SourceError> for Wrong {
     fn from(error: SourceError) -> Self {
@@ -167,18 +182,7 @@ impl FromText for TensorTypeName {
     }
 }
 
-impl JsonSchema for OutType {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "OutType".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<&str> = OutType::ALL.iter().map(|ty| ty.name()).collect();
-        schemars::json_schema!({ "enum": names })
-    }
-}
+schema!(OutType, { "enum": OutType::ALL.map(OutType::name) });
 
 impl FromText for OutType {
     fn from_text(text: &str, _: &Reader<'_>) -> Result<Self, Wrong> {
@@ -242,8 +246,9 @@ pub(crate) struct Url(pub String);
 text_type!(Url, { "type": "string", "pattern": "^https?://[^/]" }, |text, _reader| {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let is_here = |host: &String| {
-        let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
-        ["127.0.0.1", "[::1]", "localhost"].contains(&name)
+        // An IPv6 address has colons of its own, in brackets.
+        let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        ["127.0.0.1", "[::1]", "localhost"].contains(&port.map_or(host.as_str(), |(name, _)| name))
     };
     let host = match text.strip_prefix("https://") {
         Some(rest) => Some(host(rest)),
@@ -285,233 +290,6 @@ text_type!(PreTokenizer, { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9.
     Ok(PreTokenizer(text.to_owned()))
 });
 
-/// A release of llama.cpp.
-#[derive(Clone, Debug)]
-pub(crate) struct LlamaTag(pub String);
-text_type!(
-    LlamaTag,
-    { "type": "string", "pattern": "^(b[0-9]{1,8}|v[0-9]{1,6}\\.[0-9]{1,6}\\.[0-9]{1,6})$" },
-    |text, _reader| {
-        match is_llama_tag(text) {
-            true => Ok(LlamaTag(text.to_owned())),
-            false => Err(Wrong::new(format!("{} is no release of llama.cpp", quote(text)))
-                .hint("releases are called `b` and a number, such as `b11312`, or `v0.5.0`")),
-        }
-    }
-);
-
-/// Whether llama.cpp calls releases so: `b11312`, `v0.5.0`.
-pub fn is_llama_tag(text: &str) -> bool {
-    let number =
-        |text: &str, longest| (1..=longest).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    match (text.strip_prefix('b'), text.strip_prefix('v')) {
-        (Some(build), _) => number(build, 8),
-        (_, Some(version)) => version.split('.').count() == 3 && version.split('.').all(|n| number(n, 6)),
-        _ => false,
-    }
-}
-
-/// Where llama.cpp's source is.
-#[derive(Clone, Debug)]
-pub(crate) struct LlamaPlace(pub LlamaSource);
-text_type!(LlamaPlace, { "type": "string", "minLength": 1 }, |text, reader| {
-    if text.contains("://") {
-        return Ok(LlamaPlace(LlamaSource::Url(Url::from_text(text, reader)?.0)));
-    }
-    Ok(LlamaPlace(LlamaSource::Path(FilePath::from_text(text, reader)?.0)))
-});
-
-/// A folder below another.
-#[derive(Clone, Debug)]
-pub(crate) struct Subfolder(pub String);
-text_type!(Subfolder, { "type": "string", "pattern": "^[^/\\\\:]" }, |text, _reader| {
-    let steps = |step: &str| !step.is_empty() && step != "." && step != "..";
-    match text.trim_end_matches('/') {
-        path if path.split('/').all(steps) && !path.contains(['\\', ':', '\n', '\0']) => {
-            Ok(Subfolder(path.to_owned()))
-        }
-        _ => Err(Wrong::new(format!("{} is no folder below the source", quote(text)))
-            .hint("write it as `vendor/llama.cpp`")),
-    }
-});
-
-/// A commit of llama.cpp.
-#[derive(Clone, Debug)]
-pub(crate) struct LlamaCommit(pub String);
-text_type!(LlamaCommit, { "type": "string", "pattern": "^[0-9a-f]{40}$" }, |text, _reader| {
-    if text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return Ok(LlamaCommit(text.to_owned()));
-    }
-    Err(Wrong::new(format!("{} is no commit", quote(text))).hint("write all 40 digits, in quotes"))
-});
-
-/// A number of things, at least one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count(pub u32);
-
-impl JsonSchema for Count {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Count".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": "integer", "minimum": 1, "maximum": u32::MAX })
-    }
-}
-
-impl Read for Count {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match u32::read(node, reader)? {
-            0 => {
-                reader.report(Problem::new(node.place, "the number must be at least 1"));
-                None
-            }
-            count => Some(Count(count)),
-        }
-    }
-}
-
-/// Tokens in a chunk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Context(pub u32);
-
-impl Context {
-    /// Half of a chunk is measured: with fewer tokens that is next to nothing.
-    const LEAST: u32 = 64;
-    /// More than any model takes.
-    const MOST: u32 = 1 << 20;
-}
-
-impl JsonSchema for Context {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Context".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": "integer", "minimum": Self::LEAST, "maximum": Self::MOST })
-    }
-}
-
-impl Read for Context {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        let tokens = u32::read(node, reader)?;
-        if (Self::LEAST..=Self::MOST).contains(&tokens) {
-            return Some(Context(tokens));
-        }
-        let text = format!("a chunk has from {} to {} tokens", Self::LEAST, Self::MOST);
-        reader.report(Problem::new(node.place, text).hint("512 is usual"));
-        None
-    }
-}
-
-/// A number that is not negative.
-fn number(node: &Node, reader: &mut Reader<'_>) -> Option<f64> {
-    let value = match node.value {
-        Value::Float(value) => value,
-        Value::Integer(value) => value as f64,
-        _ => {
-            reader.expected("a number", node);
-            return None;
-        }
-    };
-    if value.is_finite() && value >= 0.0 {
-        return Some(value);
-    }
-    reader.report(Problem::new(node.place, "the number must not be negative"));
-    None
-}
-
-/// What a figure may be, at most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bound(pub f64);
-
-impl JsonSchema for Bound {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Bound".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": "number", "minimum": 0 })
-    }
-}
-
-impl Read for Bound {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        number(node, reader).map(Bound)
-    }
-}
-
-/// A part of a whole.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Share(pub f64);
-
-impl JsonSchema for Share {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Share".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
-    }
-}
-
-impl Read for Share {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match number(node, reader)? {
-            share if share <= 1.0 => Some(Share(share)),
-            percent => {
-                let problem = Problem::new(node.place, "a share is at most 1");
-                let percent = format!("write {percent} % as `{}`", percent / 100.0);
-                reader.report(problem.hint(percent));
-                None
-            }
-        }
-    }
-}
-
-/// The format's version.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Version;
-
-impl JsonSchema for Version {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Version".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "const": 1 })
-    }
-}
-
-impl Read for Version {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match node.value {
-            Value::Integer(1) => Some(Version),
-            Value::Integer(other) => {
-                reader.report(
-                    Problem::new(node.place, format!("version {other} of the format is not known"))
-                        .hint("this program reads `version: 1`"),
-                );
-                None
-            }
-            _ => {
-                reader.expected("a whole number", node);
-                None
-            }
-        }
-    }
-}
-
 /// Metadata to set: the type follows from how YAML reads the value.
 #[derive(Clone, Debug)]
 pub(crate) struct KvOverrides(pub Vec<(String, At<KvValue>)>);
@@ -519,22 +297,12 @@ pub(crate) struct KvOverrides(pub Vec<(String, At<KvValue>)>);
 /// Bytes that llama.cpp keeps of a key or text (`llama_model_kv_override`, less the final zero).
 const MAX_KV_BYTES: usize = 127;
 
-impl JsonSchema for KvOverrides {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "KvOverrides".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({
-            "type": "object",
-            "minProperties": 1,
-            "propertyNames": { "minLength": 1, "maxLength": MAX_KV_BYTES },
-            "additionalProperties": { "type": ["boolean", "number", "string"] },
-        })
-    }
-}
+schema!(KvOverrides, {
+    "type": "object",
+    "minProperties": 1,
+    "propertyNames": { "minLength": 1, "maxLength": MAX_KV_BYTES },
+    "additionalProperties": { "type": ["boolean", "number", "string"] },
+});
 
 impl Read for KvOverrides {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
