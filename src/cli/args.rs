@@ -449,7 +449,7 @@ pub(super) struct RecipeArgs {
 #[derive(Debug, Args)]
 #[command(override_usage = "jamph-quantizer quantize [OPTIONS] <IN.gguf> [OUT.gguf] <METHOD> [THREADS]")]
 pub(super) struct QuantizeArgs {
-    /// The file, the file to write [default: ggml-model-METHOD.gguf beside it], the method, and the number of threads
+    /// The file, the file to write [default: ggml-model-METHOD.gguf beside it], the method or its number, and the number of threads
     #[arg(required = true, num_args = 2..=4, value_name = "ARGS")]
     pub(super) args: Vec<String>,
     /// Changes to the method.

@@ -13,7 +13,7 @@ use crate::quantize::imatrix::Selection;
 use crate::quantize::options::{parse_layers, parse_type};
 use crate::quantize::simd;
 use crate::quantize::{
-    Imatrix, LayoutError, Method, Options, Override, TensorType, layout as lay_out, split,
+    Imatrix, LayoutError, Method, Options, Override, TensorType, UnknownMethod, layout as lay_out, split,
 };
 use crate::run::files::{self, Target};
 
@@ -114,11 +114,11 @@ impl Typed {
         // With the output left out, the method comes second; so does a single argument that is no GGUF file's name.
         let (output, rest) = match rest {
             [first] if !first.to_ascii_lowercase().ends_with(".gguf") => (None, rest),
-            [first, ..] if Method::from_name(first).is_ok() => (None, rest),
+            [first, ..] if method(first).is_ok() => (None, rest),
             [output, rest @ ..] => (Some(PathBuf::from(output)), rest),
             [] => (None, rest),
         };
-        let (method, rest) =
+        let (name, rest) =
             rest.split_first().ok_or_else(|| Failure::usage("name a method after the files"))?;
         let threads = match rest {
             [] => None,
@@ -128,8 +128,14 @@ impl Typed {
             },
             [_, more, ..] => return Err(Failure::usage(format!("`{more}` is one argument too many"))),
         };
-        Ok(Typed { input: input.into(), output, method: Method::from_name(method)?, threads })
+        Ok(Typed { input: input.into(), output, method: method(name)?, threads })
     }
+}
+
+/// A method by its name or, as `llama-quantize` takes it too, by the number of its file type.
+fn method(typed: &str) -> Result<&'static Method, UnknownMethod> {
+    let numbered = || Method::from_file_type(typed.parse().ok()?);
+    Method::from_name(typed).or_else(|unknown| numbered().ok_or(unknown))
 }
 
 /// The options of `llama-quantize`, from the command line, but for the importance matrix.
@@ -186,6 +192,10 @@ mod tests {
         check(&["in", "Q8_0"], Ok((None, "Q8_0", None)));
         check(&["in", "Q8_0", "3"], Ok((None, "Q8_0", Some(3))));
         check(&["in", "out", "Q4_K", "2"], Ok((Some("out"), "Q4_K_M", Some(2))));
+        check(&["in", "15"], Ok((None, "Q4_K_M", None)));
+        check(&["in", "7", "2"], Ok((None, "Q8_0", Some(2))));
+        check(&["in", "out", "0", "2"], Ok((Some("out"), "F32", Some(2))));
+        check(&["in", "4"], Err("unknown method `4`"));
         check(&["in", "out.gguf"], Err("name a method"));
         check(&["in", "Q4_K_N"], Err("unknown method `Q4_K_N`"));
         check(&["in", "out", "Q4_K_N"], Err("Q4_K_N"));
