@@ -46,7 +46,7 @@ pub(super) static LFM2: Family = Family {
         (Tensor::FfnUp, &[Extent::Any, Extent::Embedding]),
         (Tensor::FfnDown, &[Extent::Embedding, Extent::Any]),
     ],
-    adjust: key_heads_by_layer,
+    adjust: |h| key_heads_by_layer(h, |layer| layer != "conv"),
     keys: &[
         Key::Common,
         VOCABULARY_SIZE,
@@ -57,12 +57,12 @@ pub(super) static LFM2: Family = Family {
     ..Family::PLAIN
 };
 
-/// Convolutions have no key heads.
-fn key_heads_by_layer(h: &mut Hparams) -> Result<(), HparamError> {
+/// Sets the key heads of each layer: none in those that do not attend, by their `layer_types`.
+pub(super) fn key_heads_by_layer(h: &mut Hparams, attends: fn(&Json) -> bool) -> Result<(), HparamError> {
     let heads = h.required_count(&["num_key_value_heads"])?;
     let types = h.get("layer_types").ok_or_else(|| HparamError::missing(&["layer_types"]))?;
     let types = types.as_array().ok_or_else(|| HparamError::wrong("layer_types", types, "a list"))?;
-    let heads: Vec<u32> = types.iter().map(|t| if t == "conv" { 0 } else { heads }).collect();
+    let heads: Vec<u32> = types.iter().map(|t| if attends(t) { heads } else { 0 }).collect();
     h.set("num_key_value_heads", heads.into());
     Ok(())
 }

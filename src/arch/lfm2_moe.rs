@@ -1,7 +1,8 @@
 //! LFM2 with experts: short convolutions, attention in some layers, and experts in all but the first.
 
 use super::key::{VOCABULARY_SIZE, count_of};
-use super::{Family, HparamError, Hparams, Key, Stack, Tensor};
+use super::lfm2::key_heads_by_layer;
+use super::{Family, Key, Stack, Tensor};
 
 /// `LFM2MoeModel` in the reference's `conversion/lfm2.py`.
 pub(super) static LFM2_MOE: Family = Family {
@@ -36,7 +37,7 @@ pub(super) static LFM2_MOE: Family = Family {
         count: &["num_local_experts", "num_experts"],
         members: &[("w1", Tensor::FfnGateExps), ("w2", Tensor::FfnDownExps), ("w3", Tensor::FfnUpExps)],
     }],
-    adjust: key_heads_by_layer,
+    adjust: |h| key_heads_by_layer(h, |layer| layer == "full_attention"),
     keys: &[
         Key::Common,
         count_of("expert_feed_forward_length", &["moe_intermediate_size"]),
@@ -48,13 +49,3 @@ pub(super) static LFM2_MOE: Family = Family {
     ],
     ..Family::PLAIN
 };
-
-/// Layers without attention have no key heads.
-fn key_heads_by_layer(h: &mut Hparams) -> Result<(), HparamError> {
-    let heads = h.required_count(&["num_key_value_heads"])?;
-    let types = h.get("layer_types").ok_or_else(|| HparamError::missing(&["layer_types"]))?;
-    let types = types.as_array().ok_or_else(|| HparamError::wrong("layer_types", types, "a list"))?;
-    let heads: Vec<u32> = types.iter().map(|t| if t == "full_attention" { heads } else { 0 }).collect();
-    h.set("num_key_value_heads", heads.into());
-    Ok(())
-}

@@ -11,6 +11,11 @@ pub fn is_safe_path(path: &str) -> bool {
     path.len() <= LONGEST && path.split('/').all(is_safe_component)
 }
 
+/// The same of a name without folders, which leaves no folder that it is put into.
+pub fn is_safe_name(name: &str) -> bool {
+    !name.contains('/') && is_safe_path(name)
+}
+
 fn is_safe_component(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with('.')
@@ -113,5 +118,6 @@ mod tests {
             assert!(!is_safe_path(bad), "{bad:?}");
         }
         assert!(!is_safe_path(&"x".repeat(513)));
+        assert!(is_safe_name("a.gguf") && is_safe_path("b/a.gguf") && !is_safe_name("b/a.gguf"));
     }
 }

@@ -68,13 +68,7 @@ fn table(out: &mut String, outputs: &[(&Output, &Evaluation)]) {
     }
     let name = text::code(&first.text.name);
     let chunks = units::counted(first.chunks as usize, "chunk");
-    let mut tools: Vec<String> = Vec::new();
-    for (_, evaluation) in outputs {
-        let tool = text::plain(&evaluation.tool);
-        if !tools.contains(&tool) {
-            tools.push(tool);
-        }
-    }
+    let tools = text::once(outputs.iter().map(|(_, evaluation)| text::plain(&evaluation.tool)));
     write!(
         out,
         "\nMeasured with llama-perplexity ({}) over `{name}`: {chunks} of {} tokens, {} predictions.",

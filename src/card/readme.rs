@@ -335,19 +335,13 @@ impl Card<'_> {
             let line = format!("{reference}: the files are byte for byte what its tools write");
             rows.push(("Reference", line));
         }
-        let mut converters: Vec<String> =
-            m.outputs.iter().filter_map(|o| o.recipe.converter.as_deref().map(text::plain)).collect();
-        converters.dedup();
+        let converters = m.outputs.iter().filter_map(|o| o.recipe.converter.as_deref());
+        let converters = text::once(converters.map(text::plain));
         if !converters.is_empty() {
             let line = format!("by {}, whose own converter knows this family", converters.join("; "));
             rows.push(("Converted", line));
         }
-        let mut matrices: Vec<String> = Vec::new();
-        for line in m.outputs.iter().filter_map(imatrix::line) {
-            if !matrices.contains(&line) {
-                matrices.push(line);
-            }
-        }
+        let matrices = text::once(m.outputs.iter().filter_map(imatrix::line));
         let matrices = if matrices.is_empty() { "none".to_owned() } else { matrices.join("; ") };
         rows.push(("Importance matrix", matrices));
         let day = |made: Made<'_>| made.run.finished.split('T').next().map(text::plain);
@@ -364,9 +358,7 @@ impl Card<'_> {
                     .expect("writing to a string");
             }
         }
-        let mut published: Vec<_> = self.by_size().into_iter().filter_map(Output::computed_imatrix).collect();
-        published.dedup();
-        for part in published {
+        for part in text::once(self.by_size().into_iter().filter_map(Output::computed_imatrix)) {
             writeln!(out, "| `{}` | `{}` |", text::code(&part.file), text::code(&part.sha256))
                 .expect("writing to a string");
         }

@@ -1,4 +1,4 @@
-//! Text by others inside Markdown, and times.
+//! Text by others inside Markdown, lists without repetitions, and times.
 
 use std::time::Duration;
 
@@ -42,6 +42,17 @@ pub(super) fn shell(text: &str) -> String {
 fn is_odd(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Items in their order, each once.
+pub(super) fn once<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for item in items {
+        if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all
 }
 
 /// A time that something took.

@@ -11,6 +11,7 @@ use super::args::EvaluateArgs;
 use super::config::load;
 use super::failure::{Failure, Kind};
 use super::{Context, jobs, print};
+use crate::base::file_name::is_safe_name;
 use crate::base::{atomic, hash, units};
 use crate::card::metadata::{self, Conditions, Evaluation, Output, QuantizationMetadata};
 use crate::card::picture;
@@ -223,8 +224,7 @@ fn outputs(
     for (i, output) in metadata.outputs.iter().enumerate() {
         let path = folder.join(&output.file);
         // A name that leaves the folder is none of ours.
-        let is_plain = Path::new(&output.file).file_name().is_some_and(|name| name == output.file.as_str());
-        if is_plain && path.is_file() {
+        if is_safe_name(&output.file) && path.is_file() {
             subjects.push(Subject {
                 name: output.recipe.method.clone(),
                 path,

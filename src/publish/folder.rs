@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::order::{Licence, Output};
-use crate::base::file_name::is_licence;
+use crate::base::file_name::{is_licence, is_safe_name};
 use crate::base::front_matter;
 use crate::card::inherit::{self, Fields};
 use crate::card::metadata::{self, FilePart, MetadataError, QuantizationMetadata};
@@ -85,10 +85,9 @@ pub fn files_of(metadata: &QuantizationMetadata, folder: &Path) -> Result<Vec<Pu
     let mut files = Vec::new();
     for part in metadata.outputs.iter().flat_map(metadata::Output::files) {
         let path = folder.join(&part.file);
-        // A name that leaves the folder is none of ours.
-        let plain = Path::new(&part.file).file_name().is_some_and(|name| name == part.file.as_str());
         let size = fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|m| m.len());
-        if !plain || size != Some(part.size) {
+        // A name that leaves the folder is none of ours.
+        if !is_safe_name(&part.file) || size != Some(part.size) {
             return Err(FolderError::Damaged { path });
         }
         let content = Content::File { path, size: part.size, sha256: part.sha256 };
@@ -131,9 +130,9 @@ pub fn imatrix_of(metadata: &QuantizationMetadata, folder: &Path) -> Option<Publ
     let FilePart { file, size, sha256 } =
         metadata.outputs.iter().find_map(metadata::Output::computed_imatrix)?;
     let path = folder.join(&file);
-    let plain = Path::new(&file).file_name().is_some_and(|name| name == file.as_str());
     let same = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == size);
-    (plain && same).then_some(PublishFile { path: file, content: Content::File { path, size, sha256 } })
+    (is_safe_name(&file) && same)
+        .then_some(PublishFile { path: file, content: Content::File { path, size, sha256 } })
 }
 
 /// The licence files of a folder, by name.

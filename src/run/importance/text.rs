@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ImportanceError;
 use crate::base::cancel::Cancel;
-use crate::base::file_name::is_safe_path;
+use crate::base::file_name::is_safe_name;
 use crate::base::hash;
 use crate::config::Dataset;
 use crate::event::Observer;
@@ -69,7 +69,7 @@ impl Text {
 
     fn new(name: &str, bytes: Vec<u8>) -> Self {
         // It becomes a file of the scratch folder and an argument.
-        let plain = !name.starts_with('-') && !name.contains('/') && is_safe_path(name);
+        let plain = !name.starts_with('-') && is_safe_name(name);
         let name = if plain { name } else { "dataset.txt" };
         Text { name: name.to_owned(), sha256: hash::sha256(&bytes), bytes }
     }
