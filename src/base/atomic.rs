@@ -74,11 +74,6 @@ impl AtomicFile {
         self.file.as_file()
     }
 
-    /// Where it stands while it is being written.
-    pub fn temporary_path(&self) -> &Path {
-        self.file.path()
-    }
-
     /// Where it will stand.
     pub fn target(&self) -> &Path {
         &self.target
@@ -314,8 +309,7 @@ mod tests {
         let mut expected = [".y.gguf.dead.part".to_owned()]
             .into_iter()
             .chain(
-                [&first, &second]
-                    .map(|f| f.temporary_path().file_name().unwrap().to_string_lossy().into_owned()),
+                [&first, &second].map(|f| f.file.path().file_name().unwrap().to_string_lossy().into_owned()),
             )
             .collect::<Vec<_>>();
         expected.sort();
@@ -386,7 +380,7 @@ mod tests {
 
         let mut file = AtomicFile::create(&target, Outlives::Power).unwrap();
         file.write_all(b"half").unwrap();
-        assert_eq!(file.temporary_path().parent(), target.parent());
+        assert_eq!(file.file.path().parent(), target.parent());
         assert_eq!(fs::read(&target).unwrap(), b"old");
         drop(file);
         assert_eq!(names(target.parent().unwrap()), ["x.gguf"]);

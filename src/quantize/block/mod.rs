@@ -137,15 +137,10 @@ fn weights_of(importance: Option<&[f32]>) -> &[f32] {
     importance.expect("checked by `quantize`")
 }
 
-/// Whether [`dequantize`] can read this type: all but integers, Q8_1 and Q8_K.
-pub fn can_dequantize(ty: GgmlType) -> bool {
-    decode::decoder_of(ty).is_some()
-}
-
 /// The values of whole blocks as f32: `ggml_get_type_traits(ty)->to_float`.
 ///
 /// # Panics
-/// Where the type is not one that [`can_dequantize`] admits, or the lengths do not belong together.
+/// For integers, Q8_1 and Q8_K; where the lengths do not belong together.
 pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
     let size = ty.bytes_of(out.len() as u64);
     assert_eq!(size, Some(bytes.len() as u64), "bytes for {} values of {ty}", out.len());
