@@ -49,6 +49,19 @@ lint-workflows:
 update:
     JAMPH_UPDATE=1 cargo test
 
+# Write the tables anew that come of the reference: architectures, pre-tokenizers, configuration classes and their test
+[group('update')]
+update-tables ref:
+    scripts/update-architectures {{ref}}/llama.cpp
+    scripts/update-pre-tokenizers {{ref}}/llama.cpp
+    {{ref}}/venv/bin/python scripts/update-config-classes
+    {{ref}}/venv/bin/python scripts/record-config-classes
+
+# Write anew what the families' small checkpoints look like (record-parity follows)
+[group('update')]
+make-families ref *folders:
+    {{ref}}/venv/bin/python scripts/make-families {{folders}}
+
 # Record anew what the reference makes of the seeded checkpoints; REF is a prepared reference
 [group('parity')]
 record-parity ref *folders:

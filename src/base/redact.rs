@@ -2,7 +2,8 @@
 //!
 //! In go the secrets that are known and the text; out comes the text with `***` in place of each secret, also where it
 //! stands percent-encoded or in base64 (as in a header of basic authentication), and in place of whatever looks like
-//! a token of the Hub or of GitHub, like a signed identity (a JWT) or like the signature of a presigned address. Better a word too many than a token.
+//! a token of the Hub or of GitHub, like a signed identity (a JWT) or like the signature of a presigned address. Better a
+//! word too many than a token.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
