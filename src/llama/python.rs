@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! python/.{key}.lock        one maker at a time
+//!        .{key}.tmp         what is unpacked meanwhile
 //!        {key}/             the environment
 //!              ready.json   written last: without it there is none
 //! ```
@@ -154,16 +155,23 @@ impl PythonSource {
         if self.offline {
             return Err(PythonError::Offline);
         }
-        match fs::remove_dir_all(&folder) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(io(&folder)(source)),
-            _ => {}
+        let scratch = root.join(format!(".{key}.tmp"));
+        for leftover in [&folder, &scratch] {
+            match fs::remove_dir_all(leftover) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(io(leftover)(source)),
+                _ => {}
+            }
         }
         let text = "making a Python environment for llama.cpp's converter: some gigabytes from PyPI, once";
         observer.event(Event::new(Code::PythonMade, text).with("folder", folder.display().to_string()));
+        // What is unpacked on the way is as large as the environment, and pip leaves it there when it is stopped.
+        fs::create_dir_all(&scratch).map_err(io(&scratch))?;
         let made = maker.steps(&folder, &python, &requirements).into_iter().try_for_each(|step| {
             let step = step.environment(llama.environment()).environment(llama.packages());
+            let step = ["TMPDIR", "TEMP", "TMP"].iter().fold(step, |step, name| step.env(name, &scratch));
             step.run(cancel, |_, _| {}).map_err(PythonError::step)
         });
+        let _ = fs::remove_dir_all(&scratch);
         let made = made.and_then(|()| {
             let note = json!({ "requirements": content, "maker": maker.program, "python": maker.python });
             let ready = folder.join(READY);
