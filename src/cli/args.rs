@@ -286,7 +286,7 @@ pub(super) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Files that `run --result` wrote, or folders that have such
-    #[arg(value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     /// The matrix that `plan --matrix` printed: jobs without a result have failed
     #[arg(long, value_name = "FILE")]

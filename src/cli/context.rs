@@ -15,7 +15,7 @@ use crate::base::token::Token;
 use crate::base::units;
 use crate::config::{Around, Layer, LlamaCpp};
 use crate::event::{Level, Observer};
-use crate::github::GithubOptions;
+use crate::github::{GithubError, GithubOptions};
 use crate::hub::{HubOptions, TokenSource};
 use crate::llama::cache::Cache;
 use crate::llama::python::PythonSource;
@@ -217,8 +217,14 @@ impl Context {
         let token = self.settings.github_token();
         let token =
             token.map_err(|e| Failure::new(Kind::Credentials, e).hint("correct or unset the variable"))?;
-        let repo = self.actions().and_then(|a| a.repository.as_deref()).unwrap_or_default();
+        let (variable, why) = ("GITHUB_REPOSITORY", "not set");
+        let repo = self.settings.github_repo.as_deref().ok_or(GithubError::Setting { variable, why })?;
         Ok(GithubOptions::new(&self.settings.github_api, repo, token)?)
+    }
+
+    /// Where a person sees this run of a workflow.
+    pub(super) fn run_url(&self) -> Option<String> {
+        self.settings.run_url()
     }
 
     /// How the Hub is reached.

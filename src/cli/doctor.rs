@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::args::ConfigArgs;
 use super::config::load;
 use super::failure::{Failure, Kind};
+use super::hints::GIVE_TOKEN;
 use super::{Context, print};
 use crate::base::{memory, process, space, units};
 use crate::config::{Config, Model, RepoId};
@@ -209,10 +210,7 @@ fn github(context: &Context) -> Option<Finding> {
         Ok(options) if options.token.is_some() => {
             Finding::fine(format!("GitHub: `{}` at {}, with a token", options.repo, options.api))
         }
-        Ok(_) => Finding::lacks(
-            "GitHub: there is no token for comments, issues and releases",
-            "give GITHUB_TOKEN: `env: { GITHUB_TOKEN: ${{ github.token }} }`",
-        ),
+        Ok(_) => Finding::lacks("GitHub: there is no token for comments, issues and releases", GIVE_TOKEN),
         Err(failure) => Finding::wrong(&failure),
     })
 }

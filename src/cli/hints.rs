@@ -24,6 +24,9 @@ use crate::run::files::WriteError;
 use crate::run::importance::ImportanceError;
 use crate::run::{JobError, Rejection};
 
+/// What to do where GitHub is asked for something without a token.
+pub(super) const GIVE_TOKEN: &str = "give GITHUB_TOKEN: `env: { GITHUB_TOKEN: ${{ github.token }} }`";
+
 const NEEDS_IMATRIX: &str = "give it an importance matrix, or choose a method of three bits or more";
 
 impl Explain for Problems {
@@ -78,14 +81,14 @@ impl Explain for GithubError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            GithubError::NoToken { .. } => "give GITHUB_TOKEN: `env: { GITHUB_TOKEN: ${{ github.token }} }`",
+            GithubError::NoToken { .. } => GIVE_TOKEN,
             GithubError::Refused { .. } | GithubError::NotFound { .. } => {
                 "the job needs `permissions:` to write: `pull-requests` for a comment, `issues` for an issue, `contents` for a release; pull requests from forks have none"
             }
+            GithubError::Setting { .. } => "a job of GitHub Actions has it; elsewhere, set it",
             GithubError::RateLimited { .. } => "run it again later",
-            GithubError::NoSubject { .. } => {
-                "run it for such an event, or name the release with `--release=TAG`"
-            }
+            GithubError::NoSubject { wanted: "release" } => "name it with `--release=TAG`",
+            GithubError::NoSubject { .. } => "run it `on: pull_request`",
             _ => return None,
         };
         Some(hint.to_owned())

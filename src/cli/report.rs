@@ -29,7 +29,10 @@ const DEEPEST: usize = 8;
 pub(super) fn run(args: &ReportArgs, context: &Context) -> Result<(), Failure> {
     let mut parts = Vec::new();
     for path in &args.paths {
-        read(path, 0, &mut parts)?;
+        // Where no job left anything there is no folder, either; the matrix says which are missing.
+        if args.matrix.is_none() || path.exists() {
+            read(path, 0, &mut parts)?;
+        }
     }
     let parts = latest(parts);
     let missing = match &args.matrix {
@@ -70,12 +73,7 @@ fn read(path: &Path, depth: usize, parts: &mut Vec<Results>) -> Result<(), Failu
     let io = |e: std::io::Error| {
         Failure::new(Kind::Input, anyhow::Error::new(e).context(format!("cannot read `{}`", path.display())))
     };
-    let found = match fs::metadata(path) {
-        Ok(found) => found,
-        // No job left anything: `actions/download-artifact` makes no folder then.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.extension().is_none() => return Ok(()),
-        Err(e) => return Err(io(e)),
-    };
+    let found = fs::metadata(path).map_err(io)?;
     if found.is_dir() {
         if depth > DEEPEST {
             return Ok(());
@@ -182,9 +180,8 @@ fn lines(results: &Results) -> String {
 /// Keeps the issue that tells of failures.
 fn track(results: &Results, config: &Path, context: &Context) -> Result<(), Failure> {
     let options = context.github()?;
-    let actions = context.actions();
-    let run = actions.and_then(super::settings::Actions::run_url);
-    let workflow = actions.and_then(|a| a.workflow.as_deref()).unwrap_or_default();
+    let run = context.run_url();
+    let workflow = context.actions().and_then(|a| a.workflow.as_deref()).unwrap_or_default();
     let marker = markdown::marker("failures", &format!("{workflow}\n{}", config.display()));
     let redact = |text: String| context.redactor.redact(&text).into_owned();
     let tracked = if results.with(Status::Failed).next().is_some() {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub actions: Option<Actions>,
     /// Address of GitHub's API, without a slash at its end (`GITHUB_API_URL`).
     pub github_api: String,
+    /// The repository on GitHub, `owner/name` (`GITHUB_REPOSITORY`).
+    pub github_repo: Option<String>,
     /// Folder with llama.cpp's programs, to be used as they are (`JAMPH_LLAMA_CPP`).
     pub llama_cpp: Option<PathBuf>,
     /// The Python that llama.cpp's converter runs in (`JAMPH_PYTHON`).
@@ -186,6 +188,7 @@ impl Settings {
         let actions = reader.presence("GITHUB_ACTIONS").then(|| Actions::read(&mut reader));
         let github_api =
             reader.address("GITHUB_API_URL", PUBLIC_API).unwrap_or_else(|| PUBLIC_API.to_owned());
+        let github_repo = reader.text("GITHUB_REPOSITORY");
         let llama_cpp = reader.path("JAMPH_LLAMA_CPP");
         let python = reader.path("JAMPH_PYTHON");
         let fallback = reader.boolean("JAMPH_FALLBACK");
@@ -212,6 +215,7 @@ impl Settings {
             ci,
             actions,
             github_api,
+            github_repo,
             llama_cpp,
             python,
             fallback,
@@ -254,6 +258,14 @@ impl Settings {
             }
         }
         Ok(None)
+    }
+
+    /// Where a person sees this run of a workflow.
+    pub fn run_url(&self) -> Option<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let repo = self.github_repo.as_ref().filter(|name| name.chars().all(plain))?;
+        let actions = self.actions.as_ref()?;
+        Some(format!("{}/{repo}/actions/runs/{}", actions.server, actions.run?))
     }
 
     fn secret(&self, name: &'static str) -> Result<Option<Token>, SettingError> {

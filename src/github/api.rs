@@ -141,8 +141,7 @@ pub fn track(
                 Ok(Some((Code::IssueUpdated, note)))
             }
             Tracked::Works { text } => {
-                let found: Option<Note> = find().await?;
-                let Some(note) = found else { return Ok(None) };
+                let Some(note) = find().await? else { return Ok(None) };
                 close(client, what, &note, text).await?;
                 Ok(Some((Code::IssueClosed, note)))
             }
@@ -160,14 +159,18 @@ pub fn track(
     }))
 }
 
-/// Closed first: the comment is said once, whatever happens between.
+/// Closed first: an issue that is open is one that fails, whatever happens between. The text names the run, so that no
+/// other comment is taken for it.
 async fn close(client: &Client<'_>, what: &str, note: &Note, text: &str) -> Result<(), GithubError> {
     let closed = json!({ "state": "closed", "state_reason": "completed" });
     let _: Note = client.patch(what, &format!("issues/{}", note.number), &closed).await?;
     let path = format!("issues/{}/comments", note.number);
-    let _: Note =
-        client.post(&path, &json!({ "body": text })).await.map_err(|e| GithubError::new(what, e))?;
-    Ok(())
+    let find = async || {
+        let notes: Vec<Note> = client.list(what, &format!("{path}?"), COMMENT_PAGES).await?;
+        Ok(notes.into_iter().find(|note| note.is_ours("") && note.says(text)))
+    };
+    let post = async || client.post::<Note>(&path, &json!({ "body": text })).await;
+    client.create(what, find, post).await.map(drop)
 }
 
 /// Which release.

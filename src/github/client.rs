@@ -3,7 +3,8 @@
 //! In: an API's address, a repository, a token. Out: answers as data, through octocrab. What changes nothing, or the same
 //! thing again, octocrab tries again where the rate limit or the server asks for it. What creates something goes through
 //! [`Client::create`], which looks before each try whether it is there by now. The token goes to the API's own
-//! origin and to that of its uploads, and to no other.
+//! origin and to that of its uploads, and to no other. Connections are reqwest's, as everywhere: through the proxy that
+//! the environment names.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +15,9 @@ use octocrab::{OctoBody, Octocrab};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::GithubError;
+use super::error::{GithubError, is_limit};
 use crate::base::cancel::Cancel;
+use crate::base::http::client;
 use crate::base::token::Token;
 use crate::event::{Code, Event, Observer};
 
@@ -28,8 +30,10 @@ const TRIES: usize = 4;
 const WAIT: u64 = 60;
 /// Items of a page: as many as there may be.
 const PAGE: usize = 100;
-/// Time to connect, and between two pieces of an answer.
-const STALL: Duration = Duration::from_secs(30);
+/// Time to connect.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Time until an answer begins, with the sending of what was asked, and between two pieces of it.
+const STALL: Duration = Duration::from_secs(120);
 
 /// Where and as whom GitHub is asked.
 #[derive(Clone, Debug)]
@@ -94,6 +98,9 @@ pub(super) struct Client<'a> {
     crab: Octocrab,
     /// Does not.
     once: Octocrab,
+    /// Does not, either, and takes addresses as they are: octocrab puts the path of an API (`/api/v3` of an Enterprise)
+    /// before every other, also that of uploads.
+    files: Octocrab,
     pub(super) options: &'a GithubOptions,
     waits: Arc<Waits>,
 }
@@ -184,22 +191,27 @@ impl<'a> Client<'a> {
             min_wait_seconds: WAIT,
             retry_on_forbidden: false,
         };
-        let build = |retry| {
-            let mut builder = Octocrab::builder()
-                .base_uri(&*options.api)?
-                .upload_uri(options.uploads())?
-                .add_retry_config(retry)
-                .set_connect_timeout(Some(STALL))
-                .set_read_timeout(Some(STALL))
-                .set_write_timeout(Some(STALL));
+        let (variable, why) = ("GITHUB_API_URL", "no address");
+        let address =
+            reqwest::Url::parse(&options.api).map_err(|_| GithubError::Setting { variable, why })?;
+        // octocrab follows redirects itself, and takes the token along to no other origin.
+        let http = client(&address, CONNECT).read_timeout(STALL).build().map_err(GithubError::Connections)?;
+        let (uploads, api) = (options.uploads(), origin(&options.api));
+        let build = |base: &str, other: &str, retry| {
+            let mut builder = Octocrab::builder().base_uri(base)?.upload_uri(other)?.add_retry_config(retry);
             if let Some(token) = &options.token {
                 builder = builder.personal_token(token.reveal());
             }
-            builder.build()
+            builder.build_with_reqwest(http.clone())
         };
-        let (crab, once) = (build(limits), build(RetryConfig::None));
         let made = |built: octocrab::Result<Octocrab>| built.map_err(|e| GithubError::new(what, e));
-        Ok(Client { crab: made(crab)?, once: made(once)?, options, waits })
+        Ok(Client {
+            crab: made(build(&options.api, &uploads, limits))?,
+            once: made(build(&options.api, &uploads, RetryConfig::None))?,
+            files: made(build(&uploads, api, RetryConfig::None))?,
+            options,
+            waits,
+        })
     }
 
     /// An address below the repository's.
@@ -269,7 +281,7 @@ impl<'a> Client<'a> {
             .header(http::header::CONTENT_LENGTH, bytes.len())
             .body(bytes)
             .expect("an address and two plain headers make a request");
-        octocrab::map_github_error(self.once.execute(request).await?).await.map(drop)
+        octocrab::map_github_error(self.files.execute(request).await?).await.map(drop)
     }
 
     /// Finds something, or creates it. A request that failed may have been heard: what it created is looked for before it
@@ -313,12 +325,13 @@ fn again_after(error: &octocrab::Error, sent: usize) -> Option<Duration> {
     let status = source.status_code.as_u16();
     let asked = match (number("retry-after"), number("x-ratelimit-remaining"), number("x-ratelimit-reset")) {
         (Some(seconds), ..) => Some(seconds),
-        (None, Some(0), Some(reset)) => Some(reset - Timestamp::now().as_second() + 1),
+        (None, Some(0), Some(reset)) => Some(reset.saturating_sub(Timestamp::now().as_second() - 1)),
         _ => None,
     };
     match (status, asked) {
         (403 | 429, Some(seconds)) => Some(Duration::from_secs(seconds.max(1).unsigned_abs())),
         (429, None) => Some(Duration::from_secs(WAIT)),
+        (403, None) if is_limit(&source.message) => Some(Duration::from_secs(WAIT)),
         (500.., _) => Some(soon),
         _ => None,
     }

@@ -88,9 +88,17 @@ pub enum GithubError {
     /// The user stopped it.
     #[error("stopped")]
     Stopped,
+    /// Connections could not be set up.
+    #[error("cannot set up connections")]
+    Connections(#[source] reqwest::Error),
     /// The runtime could not be started.
     #[error("cannot start the runtime for requests")]
     Runtime(#[source] std::io::Error),
+}
+
+/// Whether a refusal is one of GitHub's secondary limits, which need no header ("You have exceeded a secondary rate limit").
+pub(super) fn is_limit(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("rate limit")
 }
 
 impl GithubError {
@@ -108,7 +116,7 @@ impl GithubError {
         let limited = header("retry-after").is_some() || header("x-ratelimit-remaining") == Some("0");
         match status {
             429 => GithubError::RateLimited { what },
-            403 if limited => GithubError::RateLimited { what },
+            403 if limited || is_limit(&source.message) => GithubError::RateLimited { what },
             401 | 403 => GithubError::Refused { what, status, message },
             404 | 410 => GithubError::NotFound { what },
             _ => GithubError::Status { what, status, message },
@@ -121,5 +129,19 @@ impl GithubError {
             self,
             GithubError::NoToken { .. } | GithubError::Refused { .. } | GithubError::NotFound { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_may_be_a_limit() {
+        assert!(is_limit(
+            "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+        ));
+        assert!(is_limit("API rate limit exceeded for installation ID 1."));
+        assert!(!is_limit("Resource not accessible by integration"));
     }
 }

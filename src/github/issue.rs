@@ -3,7 +3,8 @@
 //! In: results, and where the run is seen. Out: the issue's title and text, and the comment that closes it. Pure.
 
 use super::markdown::{code, message};
-use super::results::{Results, Status};
+use super::plan::LONGEST_COMMENT;
+use super::results::{ModelResult, Results, Status};
 use super::summary::headline;
 use crate::base::units;
 
@@ -17,38 +18,43 @@ pub fn title(results: &Results) -> String {
 
 /// The issue's text, without its marker.
 pub fn body(results: &Results, run: Option<&str>) -> String {
+    let run = run.map(|run| format!("[The last run that failed]({run}). ")).unwrap_or_default();
+    let end = format!("\n{run}This issue is updated at each run, and closed by the first one that works.\n");
     let mut out = format!("{}\n\n", headline(results));
     let failed: Vec<_> = results.with(Status::Failed).collect();
-    for m in failed.iter().take(LISTED) {
-        out += &format!("- {}: {}", code(&m.model), message(m.error.as_deref().unwrap_or("it failed")));
-        if let Some(hint) = &m.hint {
-            out += &format!(" — {}", message(hint));
+    for (listed, m) in failed.iter().enumerate() {
+        let line = line(m);
+        let more = format!("- and {} more\n", failed.len() - listed);
+        if listed == LISTED || out.len() + line.len() + more.len() + end.len() > LONGEST_COMMENT {
+            out += &more;
+            break;
         }
-        if let Some(entry) = &m.entry {
-            out += &format!(" ({})", code(&format!("{}:{}", entry.file, entry.line)));
-        }
-        out.push('\n');
+        out += &line;
     }
-    if failed.len() > LISTED {
-        out += &format!("- and {} more\n", failed.len() - LISTED);
+    out + &end
+}
+
+fn line(m: &ModelResult) -> String {
+    let mut line = format!("- {}: {}", code(&m.model), message(m.error.as_deref().unwrap_or("it failed")));
+    if let Some(hint) = &m.hint {
+        line += &format!(" — {}", message(hint));
     }
-    out += "\n";
-    if let Some(run) = run {
-        out += &format!("[The last run that failed]({run}). ");
+    if let Some(entry) = &m.entry {
+        line += &format!(" ({})", code(&format!("{}:{}", entry.file, entry.line)));
     }
-    out + "This issue is updated at each run, and closed by the first one that works.\n"
+    line + "\n"
 }
 
 /// What is said when it works again.
 pub fn closing(results: &Results, run: Option<&str>) -> String {
-    let run = run.map(|run| format!(" [The run]({run}).")).unwrap_or_default();
-    format!("It works again: {}{run}\n", headline(results))
+    let run = run.map(|run| format!(" ([the run]({run}))")).unwrap_or_default();
+    format!("It works again. {}{run}\n", headline(results))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::github::results::{Entry, ModelResult};
+    use crate::github::results::Entry;
 
     #[test]
     fn an_issue_lists_what_failed() {
@@ -69,7 +75,13 @@ mod tests {
         assert!(
             text.contains("- and 10 more\n") && text.contains("(https://github.example/o/n/actions/runs/1)")
         );
+        assert!(text.len() < LONGEST_COMMENT);
+        let long = |m: &ModelResult| ModelResult { error: Some("*".repeat(5000)), ..m.clone() };
+        let long = Results { models: results.models.iter().map(long).collect(), ..results.clone() };
+        let text = body(&long, None);
+        assert!(text.len() <= LONGEST_COMMENT && text.contains("- and 4"), "{} bytes", text.len());
+        assert!(text.ends_with("by the first one that works.\n"));
         let works = Results { models: Vec::new(), ..results };
-        assert_eq!(closing(&works, None), "It works again: Everything is up to date.\n");
+        assert_eq!(closing(&works, None), "It works again. Everything is up to date.\n");
     }
 }

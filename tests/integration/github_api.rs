@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::command::{Ran, Sandbox};
-use crate::support::github::{Fault, GitHub, STRANGER};
+use crate::support::github::{Fault, GitHub, STRANGER, Seen};
 use crate::support::hub::{Hub, Role};
 use crate::support::runner;
 
@@ -170,6 +170,41 @@ fn who_may_not_comment_still_plans() {
 }
 
 #[test]
+fn who_is_no_job_of_actions_is_told_what_is_missing() {
+    let mut world = World::new();
+    world.github.pull_request("x");
+    world.sandbox.unset("GITHUB_ACTIONS");
+    world.step("plan --comment").code(0).stderr("GHA-007 warning: there is no pull request");
+    world.sandbox.unset("GITHUB_REPOSITORY");
+    world.step("plan --comment").code(0).stderr("GHA-007 warning: `GITHUB_REPOSITORY` is not set");
+    assert_eq!(world.github.seen().len(), 0);
+}
+
+#[test]
+fn a_proxy_carries_requests() {
+    let mut world = World::new();
+    let number = world.github.pull_request("x");
+    world.event(&json!({ "pull_request": { "number": number } }));
+    // Nobody has that name: only who takes requests for others can answer.
+    let proxy = world.github.api().to_owned();
+    world.sandbox.set("GITHUB_API_URL", "http://github.invalid").set("http_proxy", proxy);
+    world.step("plan --comment").code(0).stderr("GHA-001");
+    assert_eq!(world.github.comments(number).len(), 1);
+}
+
+#[test]
+fn a_redirect_takes_no_token_along() {
+    let world = World::new();
+    world.result("r/bad.json", &[("bad", "failed")]);
+    let elsewhere = format!("{}/elsewhere", world.github.content());
+    world.github.fault_on("GET", "/issues", 1, Fault::Status(301, vec![("location", elsewhere.leak())]));
+    // Each step looks for tokens that came elsewhere.
+    world.step("report r --track-issue").code(11);
+    assert_eq!(world.github.count("/elsewhere"), 1);
+    assert_eq!(world.github.issues().len(), 0);
+}
+
+#[test]
 fn one_issue_tracks_what_fails() {
     let world = World::new();
     world.github.issue("something else", "x", STRANGER);
@@ -196,6 +231,8 @@ fn one_issue_tracks_what_fails() {
 
     std::fs::remove_file(world.sandbox.path("r/bad.json")).unwrap();
     std::fs::remove_file(world.sandbox.path("r/worse.json")).unwrap();
+    // The answer to the last word is lost: it is not said twice.
+    world.github.fault_on("POST", "/comments", 1, Fault::Lost);
     for _ in 0..2 {
         world.step("report r --track-issue").code(0);
     }
@@ -203,7 +240,7 @@ fn one_issue_tracks_what_fails() {
     let open: Vec<bool> = issues.iter().map(|i| i.open).collect();
     assert_eq!(open, [true, false, true]);
     let said = world.github.comments(issues[1].number);
-    assert!(said.len() == 1 && said[0].body.starts_with("It works again: "), "{said:?}");
+    assert!(said.len() == 1 && said[0].body.starts_with("It works again. "), "{said:?}");
 
     // The next failure is a new issue.
     world.result("r/bad.json", &[("bad", "failed")]);
@@ -245,6 +282,25 @@ fn a_release_gets_what_was_made() {
     world.step("report r --release=v1/2").code(0);
     assert_eq!(world.writes().iter().filter(|w| w.starts_with("POST")).count(), 3, "{:?}", world.writes());
     assert!(world.github.attached(id)["SHA256SUMS"].len() < sums.len());
+
+    // By hand, outside Actions.
+    world.result("r/a.json", &[("zero", "published")]);
+    world.sandbox.unset("GITHUB_ACTIONS");
+    world.step("report r --release=v1/2").code(0);
+    assert!(world.github.attached(id).contains_key("zero.quantization_metadata.json"));
+    world.sandbox.set("GITHUB_ACTIONS", "true");
+
+    // An Enterprise's API has a path, and its uploads have another one.
+    let api = world.github.api().to_owned();
+    world.sandbox.set("GITHUB_API_URL", format!("{api}/api/v3"));
+    world.result("r/a.json", &[("enterprise", "published")]);
+    world.github.forget();
+    world.step("report r --release").code(0);
+    assert!(world.github.attached(id).contains_key("enterprise.quantization_metadata.json"));
+    let strays =
+        |seen: &&Seen| !seen.path.starts_with("/api/v3/repos/") && !seen.path.starts_with("/uploads/repos/");
+    assert_eq!(world.github.seen().iter().filter(strays).count(), 0, "{:?}", world.writes());
+    world.sandbox.set("GITHUB_API_URL", api);
 
     // What says that it takes files elsewhere gets none; no token, no file.
     world.github.forget();

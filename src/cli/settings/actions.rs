@@ -16,8 +16,6 @@ const SERVER: &str = "https://github.com";
 pub struct Actions {
     /// Where the step speaks to its job (`GITHUB_OUTPUT`, `GITHUB_STEP_SUMMARY`).
     pub files: StepFiles,
-    /// `owner/name` (`GITHUB_REPOSITORY`).
-    pub repository: Option<String>,
     /// Where a person sees GitHub (`GITHUB_SERVER_URL`).
     pub server: String,
     /// The run's number (`GITHUB_RUN_ID`).
@@ -41,7 +39,6 @@ impl Actions {
                 output: reader.path("GITHUB_OUTPUT"),
                 summary: reader.path("GITHUB_STEP_SUMMARY"),
             },
-            repository: reader.text("GITHUB_REPOSITORY"),
             server: reader.address("GITHUB_SERVER_URL", SERVER).unwrap_or_else(|| SERVER.to_owned()),
             run: reader.text("GITHUB_RUN_ID").and_then(|id| id.parse().ok()),
             workflow: reader.text("GITHUB_WORKFLOW"),
@@ -50,13 +47,6 @@ impl Actions {
             workspace: reader.path("GITHUB_WORKSPACE"),
             temp: reader.path("RUNNER_TEMP"),
         }
-    }
-
-    /// Where a person sees this run.
-    pub fn run_url(&self) -> Option<String> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        let repository = self.repository.as_ref().filter(|name| name.chars().all(plain))?;
-        Some(format!("{}/{repository}/actions/runs/{}", self.server, self.run?))
     }
 }
 
@@ -84,11 +74,12 @@ mod tests {
         };
         let settings = Settings::new(Box::new(lookup)).unwrap();
         let actions = settings.actions.clone().unwrap();
-        assert_eq!(actions.run_url().unwrap(), "https://github.corp.example/o/n/actions/runs/17");
+        assert_eq!(settings.run_url().unwrap(), "https://github.corp.example/o/n/actions/runs/17");
         assert_eq!((actions.tag.as_deref(), actions.files.output), (Some("v1"), Some("out".into())));
         assert_eq!(settings.github_api, "https://github.corp.example/api/v3");
         assert_eq!(settings.github_token().unwrap().unwrap().reveal(), "ghs_first");
         let elsewhere = Settings::new(Box::new(|_| None)).unwrap();
-        assert_eq!((elsewhere.actions, elsewhere.github_api.as_str()), (None, "https://api.github.com"));
+        assert_eq!((&elsewhere.actions, elsewhere.github_api.as_str()), (&None, "https://api.github.com"));
+        assert_eq!((elsewhere.run_url(), elsewhere.github_repo), (None, None));
     }
 }

@@ -112,7 +112,9 @@ async fn serve() -> Arc<Shared> {
         let guard = from_fn_with_state((shared.clone(), at), guard::guard);
         router.layer(guard).with_state(shared.clone())
     };
-    let endpoints = attachments::routes(notes::routes(releases::api(Router::new())));
+    let endpoints = || attachments::routes(notes::routes(releases::api(Router::new())));
+    // GitHub's own is at the top of a host, that of an Enterprise below a path; uploads are beside it.
+    let endpoints = endpoints().nest("/api/v3", endpoints());
     let files = releases::content(Router::new());
     for (listener, router) in
         [(api, behind(endpoints, Origin::Api)), (content, behind(files, Origin::Content))]
