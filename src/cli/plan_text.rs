@@ -8,26 +8,76 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::failure::Failure;
 use super::results::{add_summary, set_outputs};
-use super::show::{Unplanned, decision, visible};
+use super::show::{Plan, decision, notes, visible};
 use crate::base::units;
-use crate::config::{Place, Problem, Problems};
+use crate::config::{Model, Place, Problem, Problems, Source};
 use crate::event::{Code, Event};
 use crate::github::{
     self, FailedModel, GithubError, LONGEST_COMMENT, PlanProblem, PlanText, PlannedModel, PlannedOutput,
     WorkflowEvent, markdown,
 };
 use crate::plan::Decision;
-use crate::run::Prepared;
+use crate::run::{Foreign, Prepared};
 
 /// A plan as text.
-pub(super) fn text(ready: &[Prepared], failed: &[Unplanned<'_>], context: &Context) -> PlanText {
-    let failed = failed.iter().map(|Unplanned { model, failure }| FailedModel {
+pub(super) fn text(plan: &Plan<'_>, context: &Context) -> PlanText {
+    let failed = plan.failed.iter().map(|(model, failure)| FailedModel {
         model: model.name.clone(),
         error: context.redactor.redact(&failure.text()).into_owned(),
         hint: failure.hint.clone(),
     });
-    let models = ready.iter().map(|p| planned(p, context)).collect();
-    PlanText { models, failed: failed.collect(), problems: Vec::new() }
+    let ready = plan.ready.iter().map(|p| planned(p, context));
+    let foreign = plan.foreign.iter().map(|(model, foreign)| unconverted(model, foreign));
+    PlanText { models: ready.chain(foreign).collect(), failed: failed.collect(), problems: Vec::new() }
+}
+
+/// A model that llama.cpp's converter has to make a file of before its sizes are known.
+fn unconverted(model: &Model, foreign: &Foreign) -> PlannedModel {
+    let output = |method: &String| PlannedOutput {
+        method: method.clone(),
+        decision: "known once it was converted".to_owned(),
+        make: true,
+        ..PlannedOutput::default()
+    };
+    let needs = Needs::of_foreign(model, foreign);
+    PlannedModel {
+        model: model.name.clone(),
+        source: model.source.to_string(),
+        about: format!("{} of weights", units::decimal(foreign.weight_bytes)),
+        repo: model.repo().ok().flatten().map(|repo| repo.to_string()),
+        notes: vec![foreign.describe()],
+        outputs: model.methods.iter().map(output).collect(),
+        download: needs.download,
+        disk: needs.disk,
+        works: true,
+        ..PlannedModel::default()
+    }
+}
+
+/// What a job takes, in bytes.
+#[derive(Default)]
+struct Needs {
+    download: u64,
+    write: u64,
+    disk: u64,
+    publish: u64,
+}
+
+impl Needs {
+    fn of(p: &Prepared) -> Self {
+        Needs {
+            download: p.bytes_to_fetch(),
+            write: p.bytes_to_write(),
+            disk: p.disk_needed(),
+            publish: p.bytes_to_publish(),
+        }
+    }
+
+    /// What is known of them: the weights, and the file that the converter makes of them.
+    fn of_foreign(model: &Model, foreign: &Foreign) -> Self {
+        let download = if matches!(model.source, Source::Hub { .. }) { foreign.weight_bytes } else { 0 };
+        Needs { download, disk: download.saturating_add(foreign.weight_bytes), ..Needs::default() }
+    }
 }
 
 fn planned(p: &Prepared, context: &Context) -> PlannedModel {
@@ -36,11 +86,12 @@ fn planned(p: &Prepared, context: &Context) -> PlannedModel {
     let there = place.and_then(|place| place.there.as_ref());
     let output = |o: &crate::run::Planned| PlannedOutput {
         method: o.method.name.to_owned(),
-        bytes: o.bytes(),
-        bits_per_weight: o.layout.bits_per_weight(),
+        bytes: Some(o.bytes()),
+        bits_per_weight: Some(o.layout.bits_per_weight()),
         decision: decision(p, o),
         make: matches!(o.decision, Decision::Make(_)),
     };
+    let needs = Needs::of(p);
     PlannedModel {
         model: p.model.name.clone(),
         source: p.model.source.to_string(),
@@ -49,10 +100,11 @@ fn planned(p: &Prepared, context: &Context) -> PlannedModel {
         url: there.and(repo.as_ref()).map(|repo| format!("{}/{repo}", context.hub().endpoint)),
         change: place.map(|place| change(p, place)),
         repo,
+        notes: notes(p),
         outputs: p.outputs.iter().map(output).collect(),
-        download: p.bytes_to_fetch(),
-        disk: p.disk_needed(),
-        publish: p.bytes_to_publish(),
+        download: needs.download,
+        disk: needs.disk,
+        publish: needs.publish,
         works: works(p),
     }
 }
@@ -73,7 +125,7 @@ fn change(p: &Prepared, place: &crate::run::Place) -> String {
 
 /// Whether a run would do anything about a model.
 pub(super) fn works(p: &Prepared) -> bool {
-    p.publishes() || p.to_make().next().is_some()
+    p.publishes() || p.to_make().next().is_some() || p.to_measure().next().is_some()
 }
 
 /// What is wrong with a models.yaml, as a plan; none where the failure is another one.
@@ -127,20 +179,17 @@ pub(super) fn refused(failure: &Failure) -> Event {
 }
 
 /// The jobs that have something to do, as `strategy.matrix` takes them. `ids` says which job an entry belongs to.
-pub(super) fn matrix(ready: &[Prepared], failed: &[Unplanned<'_>], ids: &[(Place, String)]) -> Json {
+pub(super) fn matrix(plan: &Plan<'_>, ids: &[(Place, String)]) -> Json {
     #[derive(Default)]
     struct Sum {
         models: Vec<String>,
         methods: Vec<String>,
         repo: String,
-        download: u64,
-        write: u64,
-        disk: u64,
-        publish: u64,
+        needs: Needs,
     }
     let mut jobs: Vec<(usize, Sum)> = Vec::new();
-    let mut add = |place: Place, model: &crate::config::Model, methods: Vec<&str>, p: Option<&Prepared>| {
-        let Some(at) = ids.iter().position(|(entry, _)| *entry == place) else { return };
+    let mut add = |model: &Model, methods: Vec<&str>, needs: Needs| {
+        let Some(at) = ids.iter().position(|(entry, _)| *entry == model.place) else { return };
         let first = ids.iter().position(|(_, id)| *id == ids[at].1).unwrap_or(at);
         let index = jobs.iter().position(|(job, _)| *job == first).unwrap_or_else(|| {
             jobs.push((first, Sum::default()));
@@ -156,29 +205,37 @@ pub(super) fn matrix(ready: &[Prepared], failed: &[Unplanned<'_>], ids: &[(Place
         if sum.repo.is_empty() {
             sum.repo = model.repo().ok().flatten().map(|repo| repo.to_string()).unwrap_or_default();
         }
-        if let Some(p) = p {
-            sum.download += p.bytes_to_fetch();
-            sum.write += p.bytes_to_write();
-            // One model of a job after the other.
-            sum.disk = sum.disk.max(p.disk_needed());
-            sum.publish += p.bytes_to_publish();
-        }
+        sum.needs.download += needs.download;
+        sum.needs.write += needs.write;
+        // One model of a job after the other.
+        sum.needs.disk = sum.needs.disk.max(needs.disk);
+        sum.needs.publish += needs.publish;
     };
-    for p in ready.iter().filter(|p| works(p)) {
+    for p in plan.ready.iter().filter(|p| works(p)) {
         let new = p.outputs.iter().filter(|o| o.decision != Decision::Published);
-        add(p.model.place, &p.model, new.map(|o| o.method.name).collect(), Some(p));
+        add(&p.model, new.map(|o| o.method.name).collect(), Needs::of(p));
     }
-    for Unplanned { model, .. } in failed {
-        add(model.place, model, model.methods.iter().map(String::as_str).collect(), None);
+    for (model, foreign) in &plan.foreign {
+        add(model, model.methods.iter().map(String::as_str).collect(), Needs::of_foreign(model, foreign));
+    }
+    for (model, _) in &plan.failed {
+        add(model, model.methods.iter().map(String::as_str).collect(), Needs::default());
     }
     jobs.sort_by_key(|(first, _)| *first);
     let include: Vec<Json> = jobs
         .into_iter()
         .map(|(first, sum)| {
-            json!({"id": ids[first].1, "models": sum.models.join(", "), "methods": sum.methods.join(", "),
-                   "repo": sum.repo, "download_bytes": sum.download, "write_bytes": sum.write,
-                   "disk_bytes": sum.disk, "publish_bytes": sum.publish})
+            json!({"id": ids[first].1, "models": some(&sum.models), "methods": sum.methods.join(", "),
+                   "repo": sum.repo, "download_bytes": sum.needs.download, "write_bytes": sum.needs.write,
+                   "disk_bytes": sum.needs.disk, "publish_bytes": sum.needs.publish})
         })
         .collect();
     json!({ "include": include })
+}
+
+/// Names in one line. A matrix reaches `report` in a variable, which may have 128 KiB on Linux.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::failure::{Failure, Kind};
-use super::work::{failed_json, job_failed, outcome};
+use super::work::{job_failed, outcome};
 use super::{Context, plan_text, print};
 use crate::base::{space, units};
 use crate::config::{self, Model};
@@ -26,10 +26,15 @@ pub(super) struct Ways<'a> {
     pub(super) comment: bool,
 }
 
-/// A model that cannot be planned, and why.
-pub(super) struct Unplanned<'a> {
-    pub(super) model: &'a Model,
-    pub(super) failure: Failure,
+/// What is known of the models before their work.
+#[derive(Default)]
+pub(super) struct Plan<'a> {
+    /// Those that can be made.
+    pub(super) ready: Vec<Prepared>,
+    /// Those of which llama.cpp's converter has to make a file first.
+    pub(super) foreign: Vec<(&'a Model, Foreign)>,
+    /// Those that cannot be made, and why.
+    pub(super) failed: Vec<(&'a Model, Failure)>,
 }
 
 /// Tells GitHub why there is no plan: what is wrong with the models.yaml.
@@ -51,44 +56,36 @@ pub(super) fn show(
 ) -> Result<(), Failure> {
     let asked = models.len();
     let setting = &Setting { tokens: context.tokens()?, ..setting.clone() };
-    let (mut ready, mut foreign, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut plan = Plan::default();
     for model in models {
         let observer = About { observer: &*context.observer, subject: &model.name };
-        let prepared = match run::prepare(model, setting, &observer, &context.cancel) {
+        match run::prepare(model, setting, &observer, &context.cancel) {
+            Ok(prepared) => plan.ready.push(prepared),
             // Nothing is wrong with it; sizes are known once it was converted.
-            Err(JobError::Unconverted(unknown)) if ways.matrix.is_none() => {
-                foreign.push((model, *unknown));
-                continue;
-            }
-            prepared => prepared.map_err(Failure::from),
-        };
-        match prepared {
-            Ok(prepared) => ready.push(prepared),
-            Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
-            Err(failure) => {
+            Err(JobError::Unconverted(foreign)) => plan.foreign.push((model, *foreign)),
+            Err(error) => {
+                let failure = Failure::from(error);
+                if failure.kind == Kind::Interrupted {
+                    return Err(failure);
+                }
                 observer.event(match &ways.matrix {
                     Some(_) => Event { code: Code::JobDoubtful, ..job_failed(&failure, model, ways.config) },
                     None => job_failed(&failure, model, ways.config),
                 });
-                failed.push(Unplanned { model, failure });
+                plan.failed.push((model, failure));
             }
         }
     }
-    let matrix = ways.matrix.as_ref().map(|ids| plan_text::matrix(&ready, &failed, ids));
-    if context.actions().is_some() {
+    let matrix = ways.matrix.as_ref().map(|ids| plan_text::matrix(&plan, ids));
+    if context.actions().is_some() || ways.comment {
         let comment = ways.config.filter(|_| ways.comment);
-        plan_text::tell(&plan_text::text(&ready, &failed, context), matrix.as_ref(), comment, context);
+        plan_text::tell(&plan_text::text(&plan, context), matrix.as_ref(), comment, context);
     }
     if let Some(matrix) = matrix {
         return print(&format!("{matrix}\n"));
     }
-    let failed: Vec<(String, Failure)> =
-        failed.into_iter().map(|f| (f.model.name.clone(), f.failure)).collect();
-    print(&if context.json {
-        plan_json(&ready, &foreign, &failed)
-    } else {
-        plan_text(&ready, &foreign, setting, failed.is_empty())
-    })?;
+    print(&if context.json { plan_json(&plan) } else { plan_text(&plan, setting) })?;
+    let failed = plan.failed.into_iter().map(|(model, failure)| (model.name.clone(), failure)).collect();
     outcome(asked, failed, context)
 }
 
@@ -107,8 +104,8 @@ pub(super) fn visible(private: bool) -> &'static str {
     if private { "private" } else { "public" }
 }
 
-/// `whole`: no job failed, so that these are all.
-fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Setting, whole: bool) -> String {
+fn plan_text(plan: &Plan<'_>, setting: &Setting) -> String {
+    let Plan { ready, foreign, failed } = plan;
     let mut out = String::new();
     for (model, foreign) in foreign {
         let (name, source, methods) = (&model.name, &model.source, model.methods.join(", "));
@@ -132,21 +129,8 @@ fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Settin
         if let Some(place) = &p.place {
             let _ = writeln!(out, "    to {}", where_to(p, place));
         }
-        if let Some(streaming) = &p.streaming {
-            let _ = writeln!(out, "    streamed, no weights or outputs on the disk: {streaming}");
-        }
-        let makes = p.to_make().next().is_some();
-        if let Some(calculation) = p.calculation.as_ref().filter(|_| makes) {
-            let _ = writeln!(out, "    importance matrix {}", calculation.describe());
-        }
-        if let Some(foreign) = p.foreign.as_ref().filter(|_| makes) {
-            let _ = writeln!(out, "    {}", foreign.describe());
-        } else if p.needs_base() {
-            let base = units::decimal(p.base_bytes());
-            let _ = writeln!(out, "    {base} on the disk meanwhile: the model as a file for llama.cpp");
-        }
-        if let Some(text) = measuring(p) {
-            let _ = writeln!(out, "    {text}");
+        for note in notes(p) {
+            let _ = writeln!(out, "    {note}");
         }
         for o in &p.outputs {
             let decision = decision(p, o);
@@ -164,7 +148,8 @@ fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Settin
     let write: u64 = ready.iter().map(Prepared::bytes_to_write).sum();
     let publish: u64 = ready.iter().map(Prepared::bytes_to_publish).sum();
     let measures = ready.iter().any(|p| p.to_measure().next().is_some());
-    if make == 0 && whole && foreign.is_empty() && !measures && !ready.iter().any(Prepared::publishes) {
+    let whole = foreign.is_empty() && failed.is_empty();
+    if make == 0 && whole && !measures && !ready.iter().any(Prepared::publishes) {
         out.push_str("everything is up to date\n");
         return out;
     }
@@ -182,6 +167,26 @@ fn plan_text(ready: &[Prepared], foreign: &[(&Model, Foreign)], setting: &Settin
         }
     );
     out
+}
+
+/// What a job does beside making its outputs, and what that takes.
+pub(super) fn notes(p: &Prepared) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(streaming) = &p.streaming {
+        notes.push(format!("streamed, no weights or outputs on the disk: {streaming}"));
+    }
+    let makes = p.to_make().next().is_some();
+    if let Some(calculation) = p.calculation.as_ref().filter(|_| makes) {
+        notes.push(format!("importance matrix {}", calculation.describe()));
+    }
+    if let Some(foreign) = p.foreign.as_ref().filter(|_| makes) {
+        notes.push(foreign.describe());
+    } else if p.needs_base() {
+        let base = units::decimal(p.base_bytes());
+        notes.push(format!("{base} on the disk meanwhile: the model as a file for llama.cpp"));
+    }
+    notes.extend(measuring(p));
+    notes
 }
 
 /// What is measured, and what that takes of the disk meanwhile.
@@ -239,8 +244,9 @@ fn free(output: &Path) -> String {
     free.map(|n| format!(", {} free there", units::decimal(n))).unwrap_or_default()
 }
 
-fn plan_json(ready: &[Prepared], foreign: &[(&Model, Foreign)], failed: &[(String, Failure)]) -> String {
-    let jobs: Vec<Json> = ready
+fn plan_json(plan: &Plan<'_>) -> String {
+    let jobs: Vec<Json> = plan
+        .ready
         .iter()
         .map(|p| {
             let outputs: Vec<Json> = p
@@ -276,11 +282,13 @@ fn plan_json(ready: &[Prepared], foreign: &[(&Model, Foreign)], failed: &[(Strin
                    "converter": p.foreign.as_ref().map(|f| &f.converter), "stream": p.streaming, "publish_bytes": p.bytes_to_publish(), "publish": place, "evaluate": evaluate,
                    "outputs": outputs})
         })
-        .chain(foreign.iter().map(|(model, f)| {
+        .chain(plan.foreign.iter().map(|(model, f)| {
             json!({"model": model.name, "source": model.source.to_string(), "methods": model.methods,
                    "converter": f.converter, "why": f.why, "base_bytes": f.weight_bytes, "outputs": null})
         }))
-        .chain(failed.iter().map(failed_json))
+        .chain(plan.failed.iter().map(|(model, failure)| {
+            json!({"model": model.name, "error": failure.text(), "hint": failure.hint})
+        }))
         .collect();
     format!("{}\n", json!({ "jobs": jobs }))
 }

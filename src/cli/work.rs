@@ -294,11 +294,6 @@ fn summary_json(jobs: &[Job]) -> String {
     format!("{}\n", json!({ "jobs": jobs.iter().map(job).collect::<Json>(), "published": published }))
 }
 
-/// A job that failed before its work, as JSON.
-pub(super) fn failed_json((name, failure): &(String, Failure)) -> Json {
-    json!({ "model": name, "error": failure.text(), "hint": failure.hint })
-}
-
 /// The result for people: a line an output, and one for each repository.
 fn summary(jobs: &[Job]) -> String {
     let mut out = String::new();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::command::token;
 
 /// Bytes of a step's summary, at most: GitHub refuses a longer one as a whole.
-pub const LONGEST_SUMMARY: usize = 1 << 20;
+const LONGEST_SUMMARY: usize = 1 << 20;
 
 /// Sets outputs of the step.
 ///

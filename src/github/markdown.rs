@@ -72,7 +72,13 @@ pub fn marker(kind: &str, about: &str) -> String {
     format!("<!-- jamph-quantizer:{kind}:{} -->", &hash[..16])
 }
 
-/// The first line, if it is not too long; nothing that moves a cursor or turns the direction of writing.
+/// Not more than so many bytes of a text.
+pub(super) fn cut(mut text: String, longest: usize) -> String {
+    text.truncate(text.floor_char_boundary(longest));
+    text
+}
+
+/// One line of limited length; nothing that moves a cursor or turns the direction of writing.
 fn one_line(text: &str) -> String {
     let text = text.trim_matches(['\n', '\r']);
     let mut out: String = text

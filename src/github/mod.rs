@@ -22,10 +22,10 @@ pub use api::{AssetFile, ReleaseRef, Tracked, attach, comment, track};
 pub use client::{GithubOptions, PUBLIC_API};
 pub use error::GithubError;
 pub use event::WorkflowEvent;
-pub use files::{LONGEST_SUMMARY, StepFiles, add_summary, set_outputs, summary_left};
+pub use files::{StepFiles, add_summary, set_outputs, summary_left};
 pub use plan::{FailedModel, LONGEST_COMMENT, PlanProblem, PlanText, PlannedModel, PlannedOutput};
 pub use release::release_files;
 pub use results::{
     Entry, FORMAT_VERSION, ModelResult, OutputFile, OutputResult, Results, ResultsError, Status, StepTime,
 };
-pub use summary::{headline, summary};
+pub use summary::summary;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::markdown::{code, link, message, prose};
+use super::markdown::{code, cut, link, message, prose};
 use crate::base::units;
 
 /// Characters of a comment or an issue, at most (GitHub's own limit is 65536).
@@ -39,6 +39,8 @@ pub struct PlannedModel {
     pub url: Option<String>,
     /// What becomes of it: `to be created, public`.
     pub change: Option<String>,
+    /// What else is to be known of it.
+    pub notes: Vec<String>,
     /// Its outputs.
     pub outputs: Vec<PlannedOutput>,
     /// Bytes that are downloaded.
@@ -56,10 +58,10 @@ pub struct PlannedModel {
 pub struct PlannedOutput {
     /// The method.
     pub method: String,
-    /// Bytes of all its files.
-    pub bytes: u64,
-    /// Bits for each weight.
-    pub bits_per_weight: f64,
+    /// Bytes of all its files, where they are known before the work.
+    pub bytes: Option<u64>,
+    /// Bits for each weight, where they are.
+    pub bits_per_weight: Option<f64>,
     /// What would be done, and why.
     pub decision: String,
     /// Whether it would be made.
@@ -96,41 +98,21 @@ impl PlanText {
 
     /// The plan as Markdown of at most `longest` bytes.
     pub fn markdown(&self, longest: usize) -> String {
-        let mut out = String::from("## Quantization plan\n\n");
-        out += &self.headline();
-        out += "\n\n";
-        for p in &self.problems {
-            let hint = p.hint.as_ref().map(|hint| format!(" — {}", message(hint))).unwrap_or_default();
-            let _ = writeln!(out, "- ❌ {}: {}{hint}", code(&p.place), message(&p.text));
-        }
-        if !self.problems.is_empty() {
-            out.push('\n');
-        }
-        for f in &self.failed {
-            let hint = f.hint.as_ref().map(|hint| format!(" — {}", message(hint))).unwrap_or_default();
-            let _ =
-                write!(out, "### ❌ {}\n\nCannot be made: {}{hint}\n\n", code(&f.model), message(&f.error));
-        }
-        let note = |n: usize| {
-            format!("> [!NOTE]\n> The plans of {} left out for their length.\n", units::counted(n, "model"))
-        };
+        let mut out = format!("## Quantization plan\n\n{}\n\n", self.headline());
         let (works, rest): (Vec<_>, Vec<_>) = self.models.iter().partition(|m| m.works);
-        let room = |out: &str| longest.saturating_sub(out.len()).saturating_sub(note(usize::MAX).len());
-        for (i, m) in works.iter().enumerate() {
-            let text = section(m);
-            if text.len() > room(&out) {
-                return clip(out + &note(works.len() - i + rest.len()), longest);
+        let parts = self.problems.iter().map(wrong).chain(self.failed.iter().map(broken));
+        let parts: Vec<String> =
+            parts.chain(works.into_iter().map(section)).chain(rest.into_iter().map(idle)).collect();
+        let noun = if self.problems.is_empty() { "model" } else { "problem" };
+        let left_out = |n| format!("\n> [!NOTE]\n> Left out for its length: {}.\n", units::counted(n, noun));
+        let room = longest.saturating_sub(left_out(usize::MAX).len());
+        for (i, part) in parts.iter().enumerate() {
+            if out.len() + part.len() > room {
+                return cut(out + &left_out(parts.len() - i), longest);
             }
-            out += &text;
+            out += part;
         }
-        for (i, m) in rest.iter().enumerate() {
-            let text = format!("- {} up to date{}\n", code(&m.model), at(m));
-            if text.len() > room(&out) {
-                return clip(out + &note(rest.len() - i), longest);
-            }
-            out += &text;
-        }
-        clip(out.trim_end().to_owned() + "\n", longest)
+        cut(out.trim_end().to_owned() + "\n", longest)
     }
 
     fn headline(&self) -> String {
@@ -148,7 +130,7 @@ impl PlanText {
         let mut parts = Vec::new();
         match (make, units::counted(models, "model")) {
             (0, _) if models == 0 => {}
-            (0, of) => parts.push(format!("{of} to publish")),
+            (0, of) => parts.push(format!("{of} to bring up to date")),
             (make, of) => parts.push(format!("{} of {of} to make", units::counted(make, "output"))),
         }
         if !self.failed.is_empty() {
@@ -164,33 +146,48 @@ impl PlanText {
     }
 }
 
-fn at(m: &PlannedModel) -> String {
-    match (&m.repo, &m.url) {
-        (Some(repo), Some(url)) => format!(" in {}", link(repo, url)),
-        (Some(repo), None) => format!(" in {}", code(repo)),
-        _ => String::new(),
-    }
+fn repo(m: &PlannedModel) -> Option<String> {
+    let repo = m.repo.as_ref()?;
+    Some(m.url.as_ref().map_or_else(|| code(repo), |url| link(repo, url)))
+}
+
+fn wrong(p: &PlanProblem) -> String {
+    format!("- ❌ {}: {}{}\n", code(&p.place), message(&p.text), advice(p.hint.as_deref()))
+}
+
+fn broken(f: &FailedModel) -> String {
+    let (model, error, hint) = (code(&f.model), message(&f.error), advice(f.hint.as_deref()));
+    format!("### ❌ {model}\n\nCannot be made: {error}{hint}\n\n")
+}
+
+/// What to do, after what is wrong.
+fn advice(hint: Option<&str>) -> String {
+    hint.map(|hint| format!(" — {}", message(hint))).unwrap_or_default()
+}
+
+fn idle(m: &PlannedModel) -> String {
+    let at = repo(m).map(|repo| format!(" in {repo}")).unwrap_or_default();
+    format!("- {} is up to date{at}\n", code(&m.model))
 }
 
 fn section(m: &PlannedModel) -> String {
     let commit =
         m.commit.as_ref().map(|c| format!(" at {}", code(c.get(..12).unwrap_or(c)))).unwrap_or_default();
-    let mut out = format!("### {}\n\nFrom {}{commit}: {}", code(&m.model), code(&m.source), prose(&m.about));
-    if m.repo.is_some() {
+    let mut out =
+        format!("### {}\n\n- From {}{commit}: {}\n", code(&m.model), code(&m.source), prose(&m.about));
+    if let Some(repo) = repo(m) {
         let change = m.change.as_ref().map(|change| format!(": {}", prose(change))).unwrap_or_default();
-        let _ = write!(out, "\nTo{}{change}", at(m).trim_start_matches(" in"));
+        let _ = writeln!(out, "- To {repo}{change}");
     }
-    out += "\n\n| method | size | bits | |\n|---|--:|--:|---|\n";
+    for note in &m.notes {
+        let _ = writeln!(out, "- {}", message(note));
+    }
+    out += "\n| method | size | bits | |\n|---|--:|--:|---|\n";
     for o in &m.outputs {
         let icon = if o.make { "🔨" } else { "➖" };
-        let _ = writeln!(
-            out,
-            "| {} | {} | {:.2} | {icon} {} |",
-            code(&o.method),
-            units::decimal(o.bytes),
-            o.bits_per_weight,
-            message(&o.decision)
-        );
+        let size = o.bytes.map(units::decimal).unwrap_or_default();
+        let bits = o.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default();
+        let _ = writeln!(out, "| {} | {size} | {bits} | {icon} {} |", code(&o.method), message(&o.decision));
     }
     let figures = [(m.download, "to download"), (m.disk, "of disk"), (m.publish, "to publish")];
     let figures: Vec<String> = figures
@@ -202,17 +199,6 @@ fn section(m: &PlannedModel) -> String {
     out
 }
 
-fn clip(mut text: String, longest: usize) -> String {
-    if text.len() > longest {
-        let mut end = longest;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,8 +207,8 @@ mod tests {
     fn model(name: &str) -> PlannedModel {
         let output = |method: &str, make| PlannedOutput {
             method: method.to_owned(),
-            bytes: 1_500_000,
-            bits_per_weight: 4.5,
+            bytes: Some(1_500_000),
+            bits_per_weight: Some(4.5),
             decision: if make { "make: new" } else { "published, up to date" }.to_owned(),
             make,
         };
@@ -234,6 +220,7 @@ mod tests {
             repo: Some(format!("me/{name}")),
             url: Some(format!("https://hub.example/me/{name}")),
             change: Some("to be created, public".to_owned()),
+            notes: vec!["importance matrix `tiny-imatrix.gguf`: to be computed".to_owned()],
             outputs: vec![output("Q4_0", true), output("Q8_0", false)],
             download: 5_000_000,
             disk: 6_500_000,
@@ -255,10 +242,10 @@ mod tests {
         for part in [
             "## Quantization plan\n\n1 output of 1 model to make, 1 model that cannot be made, 5.00 MB to download, 1.50 MB to publish.\n\n",
             "### ❌ `broken`\n\nCannot be made: `them/broken` is not there — check the name\n\n",
-            "### `tiny`\n\nFrom `them/tiny` at `0123456789ab`: llama, 1.2M parameters\nTo [`me/tiny`](https://hub.example/me/tiny): to be created, public\n\n",
+            "### `tiny`\n\n- From `them/tiny` at `0123456789ab`: llama, 1.2M parameters\n- To [`me/tiny`](https://hub.example/me/tiny): to be created, public\n- importance matrix `tiny-imatrix.gguf`: to be computed\n\n| method",
             "| `Q4_0` | 1.50 MB | 4.50 | 🔨 make: new |\n",
             "\n5.00 MB to download, 6.50 MB of disk, 1.50 MB to publish\n",
-            "- `done` up to date in [`me/done`](https://hub.example/me/done)\n",
+            "- `done` is up to date in [`me/done`](https://hub.example/me/done)\n",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
@@ -297,6 +284,7 @@ mod tests {
                 repo: Some(t()),
                 url: Some(t()),
                 change: Some(t()),
+                notes: vec![t()],
                 outputs: vec![output],
                 works: true,
                 ..PlannedModel::default()
@@ -325,7 +313,17 @@ mod tests {
         let text = plan.markdown(LONGEST_COMMENT);
         assert!(text.len() <= LONGEST_COMMENT);
         let left = 400 - text.matches("### ").count();
-        assert!(left > 0 && text.contains(&format!("The plans of {left} models left out")));
+        assert!(left > 0 && text.contains(&format!("Left out for its length: {left} models.")));
         assert!(plan.markdown(30).len() <= 30);
+        // So it is with what cannot be made, and with what is wrong.
+        let long = || "it is not there ".repeat(60);
+        let failed = |i: usize| FailedModel { model: format!("m{i}"), error: long(), hint: Some(long()) };
+        let text =
+            PlanText { failed: (0..100).map(failed).collect(), ..PlanText::default() }.markdown(10_000);
+        assert!(text.len() <= 10_000 && text.ends_with(" models.\n"), "{text}");
+        let wrong = |i: usize| PlanProblem { place: format!("m:{i}"), text: long(), hint: None };
+        let text =
+            PlanText { problems: (0..100).map(wrong).collect(), ..PlanText::default() }.markdown(10_000);
+        assert!(text.len() <= 10_000 && text.ends_with(" problems.\n"), "{text}");
     }
 }

@@ -216,9 +216,13 @@ impl Results {
     /// What a step's outputs say of the whole: `published`, `failed` and, without what is long, `result`.
     pub fn outputs(&self) -> Vec<(&'static str, String)> {
         let list = |items: Vec<&str>| json!(items).to_string();
-        let mut published: Vec<&str> =
-            self.with(Status::Published).filter_map(|m| m.repo.as_deref()).collect();
-        published.dedup();
+        let mut published: Vec<&str> = Vec::new();
+        for repo in self.with(Status::Published).filter_map(|m| m.repo.as_deref()) {
+            // Several models may go to one.
+            if !published.contains(&repo) {
+                published.push(repo);
+            }
+        }
         let failed: Vec<&str> = self.with(Status::Failed).map(|m| &*m.model).collect();
         vec![
             ("published", list(published)),
@@ -233,7 +237,7 @@ impl Results {
         json!(Results { models: self.models.iter().map(short).collect(), ..self.clone() })
     }
 
-    /// The results of several runs as one. A model that was tried again has its last result.
+    /// The results of several runs as one, in the order of the models.yaml.
     pub fn gather(parts: Vec<Results>) -> Results {
         let mut whole = Results { format_version: FORMAT_VERSION, ..Results::default() };
         for part in parts {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::markdown::{code, link, message};
+use super::markdown::{code, cut, link, message};
 use super::results::{ModelResult, OutputResult, Results, Status};
 use crate::base::units;
 
@@ -17,72 +17,54 @@ const WARNINGS: usize = 10;
 
 /// The results as Markdown of at most `longest` bytes.
 pub fn summary(results: &Results, title: &str, longest: usize) -> String {
+    let models = &results.models;
     let mut out = format!("## {title}\n\n{}\n\n", headline(results));
-    let mut rows = overview(results);
-    let mut sections: Vec<String> = results.models.iter().map(section).collect();
     // The failures say what is to be done: they go last where something has to go.
-    let mut order: Vec<usize> = (0..results.models.len()).collect();
-    order.sort_by_key(|&i| results.models[i].status != Status::Failed);
-    let note = |what: &str, n: usize| {
-        format!(
-            "> [!NOTE]\n> {what} of {} left out: the summary of a step may have 1 MiB.\n\n",
-            units::counted(n, "model")
-        )
+    let mut order: Vec<usize> = (0..models.len()).collect();
+    order.sort_by_key(|&i| models[i].status != Status::Failed);
+    // Which of these texts fit, in the order of the models.
+    let fitting = |texts: &[String], room: usize| {
+        let mut sum = 0usize;
+        let fits = |i: &usize| {
+            sum = sum.saturating_add(texts[*i].len());
+            sum <= room
+        };
+        let mut shown: Vec<usize> = order.iter().copied().take_while(fits).collect();
+        shown.sort_unstable();
+        shown
     };
-    let room = longest.saturating_sub(out.len()).saturating_sub(2 * note("The details", usize::MAX).len());
-    let all: usize = rows.iter().map(String::len).sum();
-    if all + HEAD.len() > room {
-        let fit = fitting(rows.iter().map(String::len), room.saturating_sub(HEAD.len()));
-        let left = rows.len() - fit;
-        rows.truncate(fit);
-        sections.clear();
-        if fit > 0 {
-            let _ = writeln!(out, "{HEAD}{}", rows.concat());
-        }
-        out += &note("The rows", left);
+    let room =
+        |out: &str| longest.saturating_sub(out.len()).saturating_sub(left_out("details", usize::MAX).len());
+
+    let rows: Vec<String> = models.iter().map(row).collect();
+    let shown = fitting(&rows, room(&out).saturating_sub(HEAD.len() + 1));
+    if models.len() > 1 && !shown.is_empty() {
+        let rows: String = shown.iter().map(|&i| &*rows[i]).collect();
+        let _ = writeln!(out, "{HEAD}{rows}");
+    }
+    if shown.len() < models.len() {
+        out += &left_out("rows", models.len() - shown.len());
         return cut(out, longest);
     }
-    if results.models.len() > 1 {
-        let _ = writeln!(out, "{HEAD}{}", rows.concat());
-    }
-    let room = longest.saturating_sub(out.len()).saturating_sub(note("The details", usize::MAX).len());
-    let fit = fitting(order.iter().map(|&i| sections[i].len()), room);
-    let mut shown = order[..fit].to_vec();
-    shown.sort_unstable();
-    out.extend(shown.into_iter().map(|i| &*sections[i]));
-    if fit < sections.len() {
-        out += &note("The details", sections.len() - fit);
+    let sections: Vec<String> = models.iter().map(section).collect();
+    let shown = fitting(&sections, room(&out));
+    out.extend(shown.iter().map(|&i| &*sections[i]));
+    if shown.len() < models.len() {
+        out += &left_out("details", models.len() - shown.len());
     }
     cut(out.trim_end().to_owned() + "\n", longest)
 }
 
-/// How many of these lengths fit, from the first on.
-fn fitting(lengths: impl Iterator<Item = usize>, room: usize) -> usize {
-    let mut sum = 0usize;
-    lengths
-        .take_while(|length| {
-            sum = sum.saturating_add(*length);
-            sum <= room
-        })
-        .count()
-}
-
-/// The last resort, for a file that had nearly no room left.
-fn cut(mut text: String, longest: usize) -> String {
-    if text.len() > longest {
-        let mut end = longest;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
-    text
+/// Says of how many models something is not shown.
+fn left_out(what: &str, n: usize) -> String {
+    let (models, verb) = (units::counted(n, "model"), if n == 1 { "is" } else { "are" });
+    format!("> [!NOTE]\n> The {what} of {models} {verb} left out: the summary of a step may have 1 MiB.\n\n")
 }
 
 const HEAD: &str = "| model | | outputs | size | where |\n|---|---|---|--:|---|\n";
 
 /// One line on the whole.
-pub fn headline(results: &Results) -> String {
+pub(super) fn headline(results: &Results) -> String {
     if results.models.is_empty() {
         return "Everything is up to date.".to_owned();
     }
@@ -94,26 +76,24 @@ pub fn headline(results: &Results) -> String {
     format!("{} · {time}", counts.collect::<Vec<_>>().join(" · "))
 }
 
-fn overview(results: &Results) -> Vec<String> {
-    let row = |m: &ModelResult| {
-        let made = m.outputs.iter().filter(|o| o.made).count();
-        let outputs = match (made, m.outputs.len()) {
-            (_, 0) => String::new(),
-            (made, all) if made == all => units::counted(all, "output"),
-            (made, all) => format!("{made} of {all} made"),
-        };
-        let bytes = m.outputs.iter().fold(0u64, |sum, o| sum.saturating_add(o.bytes()));
-        let size = if bytes > 0 { units::decimal(bytes) } else { String::new() };
-        let place = match (&m.error, &m.url, &m.repo) {
-            (Some(error), ..) => message(error),
-            (_, Some(url), repo) => link(repo.as_deref().unwrap_or(url), url),
-            (_, None, Some(repo)) => code(repo),
-            _ => String::new(),
-        };
-        let icon = m.status.icon();
-        format!("| {} | {icon} {} | {outputs} | {size} | {place} |\n", code(&m.model), m.status.text())
+/// A model in the table of all.
+fn row(m: &ModelResult) -> String {
+    let made = m.outputs.iter().filter(|o| o.made).count();
+    let outputs = match (made, m.outputs.len()) {
+        (_, 0) => String::new(),
+        (made, all) if made == all => units::counted(all, "output"),
+        (made, all) => format!("{made} of {all} made"),
     };
-    results.models.iter().map(row).collect()
+    let bytes = m.outputs.iter().fold(0u64, |sum, o| sum.saturating_add(o.bytes()));
+    let size = if bytes > 0 { units::decimal(bytes) } else { String::new() };
+    let place = match (&m.error, &m.url, &m.repo) {
+        (Some(error), ..) => message(error),
+        (_, Some(url), repo) => link(repo.as_deref().unwrap_or(url), url),
+        (_, None, Some(repo)) => code(repo),
+        _ => String::new(),
+    };
+    let icon = m.status.icon();
+    format!("| {} | {icon} {} | {outputs} | {size} | {place} |\n", code(&m.model), m.status.text())
 }
 
 fn section(m: &ModelResult) -> String {

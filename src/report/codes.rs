@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::level_name;
 use crate::event::Code;
 
-/// What an area is about; the areas of codes that are to come stand here, too.
+/// What an area is about.
 const AREAS: [(&str, &str); 10] = [
     ("CLI", "The program as a whole"),
     ("CFG", "models.yaml"),
@@ -28,12 +28,8 @@ pub fn markdown() -> String {
          to another meaning. `detail` lines are shown with `--verbose` and in `--json`.\n",
     );
     for (area, about) in AREAS {
-        let codes = || Code::ALL.iter().filter(move |code| code.text().starts_with(area));
-        if codes().next().is_none() {
-            continue;
-        }
         let _ = write!(page, "\n## {area}: {about}\n\n| code | level | meaning |\n|---|---|---|\n");
-        for code in codes() {
+        for code in Code::ALL.iter().filter(|code| code.text().starts_with(area)) {
             let _ = writeln!(page, "| {} | {} | {} |", code.text(), level_name(code.level()), code.meaning());
         }
     }

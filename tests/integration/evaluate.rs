@@ -121,6 +121,7 @@ fn what_is_published_without_figures_gets_them() {
     assert!(!world.hub.head("me/tiny").files.contains_key("evaluation.svg"));
     world.sandbox.write("models.yaml", YAML);
     // The outputs are here still.
+    world.run("plan --matrix").code(0).stdout("\"id\":\"tiny\"");
     world.run("run").code(0).stdout("up to date");
     assert_eq!(world.measured(), 3);
     assert!(world.figures().iter().all(|(_, f)| f.is_some()));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::command::{Ran, Sandbox};
 use crate::support::hub::{Hub, Role};
+use crate::support::llama::Llama;
 use crate::support::runner::{self, Taken, commands, outputs, summary};
 
 /// A model that can be made, and one that is not there.
@@ -189,10 +190,43 @@ fn nothing_to_do_is_no_job() {
     assert_eq!(outputs(&world.sandbox)["has-work"], "false");
     world.sandbox.write("matrix.json", &ran.stdout);
     world.step("report nowhere --matrix matrix.json").code(0).stdout("everything is up to date");
+    world.step("report nowhere").code(3).stderr("cannot read `nowhere`");
     assert_eq!(outputs(&world.sandbox)["failed"], "[]");
     world.sandbox.write("bad/x.json", "{\"format_version\": 9, \"models\": []}");
     world.step("report bad").code(3).stderr("it has format version 9");
     world.step("report matrix.json").code(3).stderr("`matrix.json` is no result of a job");
+}
+
+/// Nothing is wrong with a model of a family that only llama.cpp's converter knows: it is a job, without sizes.
+#[test]
+fn what_llama_cpp_has_to_convert_is_a_job() {
+    let mut sandbox = Sandbox::with_tiny();
+    let llama = Llama::install(&mut sandbox);
+    let config = sandbox.text("tiny/config.json").replace("LlamaForCausalLM", "NovelForCausalLM");
+    sandbox.write("tiny/config.json", config.replace("\"llama\"", "\"novel\""));
+    sandbox.write("models.yaml", "version: 1\nmodels: [{ source: ./tiny, methods: [Q8_0, Q4_K_M] }]\n");
+    runner::within(&mut sandbox);
+
+    let planned = sandbox.run("plan --matrix").code(0);
+    let taken = commands(&planned);
+    assert!(named(&taken, "error").is_empty() && named(&taken, "warning").is_empty(), "{planned}");
+    let matrix: Value = serde_json::from_str(&planned.stdout).unwrap();
+    let job = &matrix["include"][0];
+    assert_eq!((&job["id"], &job["methods"]), (&json!("tiny"), &json!("Q8_0, Q4_K_M")), "{matrix}");
+    assert!(job["disk_bytes"].as_u64().unwrap() > 0, "{matrix}");
+    assert_eq!(outputs(&sandbox)["has-work"], "true");
+    let text = summary(&sandbox);
+    for part in [
+        "2 outputs of 1 model to make.\n",
+        "own converter (the architecture `NovelForCausalLM` is not supported",
+        "| `Q8_0` |  |  | 🔨 known once it was converted |\n",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    // The plan for people is in the summary, too.
+    sandbox.run("plan").code(0).stdout("sizes are known once it was converted");
+    assert_eq!(summary(&sandbox), text);
+    assert!(llama.calls().is_empty(), "planning converts nothing");
 }
 
 #[test]

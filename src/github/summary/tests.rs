@@ -151,6 +151,11 @@ fn what_does_not_fit_is_left_out_and_said() {
     }
     let half = summary(&all, "Q", whole.len() / 2);
     assert!(half.contains("> **Failed**: it failed") && half.contains("| `m299` |"), "failures come first");
+    let few = summary(&all, "Q", 3000);
+    assert!(
+        few.contains("| `m250` | ❌ failed |") && few.contains("rows of") && !few.contains("| `m299` |"),
+        "{few}"
+    );
     let details = half.matches("### ").count();
-    assert!(half.contains(&format!("The details of {} models left out", 300 - details)), "{details}");
+    assert!(half.contains(&format!("The details of {} models are left out", 300 - details)), "{details}");
 }
