@@ -324,6 +324,24 @@ fn an_account_that_is_missing_is_named() {
 }
 
 #[test]
+fn a_creation_waits_for_another_of_the_same_owner() {
+    let case = Case::new();
+    case.hub.fault(On::Create, 2, Fault::Busy);
+    create(&repo(), false, &case.options, &case.heard, &Cancel::new()).unwrap();
+    assert_eq!((case.hub.repos().len(), case.count(Code::RepositoryCreated)), (1, 1));
+
+    // The same status where it is there already is no error; where it stays busy, the repository is not taken to be there.
+    create(&repo(), false, &case.options, &case.heard, &Cancel::new()).unwrap();
+    assert_eq!(case.count(Code::RepositoryCreated), 1);
+    let case = Case::new();
+    case.hub.fault(On::Create, 100, Fault::Busy);
+    let error = create(&repo(), false, &case.options, &case.heard, &Cancel::new()).unwrap_err();
+    assert!(matches!(error, HubError::Status { status: 409, .. }), "{error}");
+    assert!(error.to_string().contains("conflicting operation"), "{error}");
+    assert_eq!(case.hub.repos().len(), 0);
+}
+
+#[test]
 fn a_commit_that_cannot_be_looked_up_is_found_by_the_next_run() {
     let case = Case::new().with_repo();
     case.hub.fault(On::Commit, 1, Fault::After(504));

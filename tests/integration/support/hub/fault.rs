@@ -14,6 +14,7 @@ use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
+use serde_json::json;
 
 use super::Shared;
 
@@ -63,6 +64,8 @@ pub enum On {
 pub enum Fault {
     /// The answer is this status, with these headers; what was asked is not done.
     Status(u16, Vec<(&'static str, String)>),
+    /// The answer is 409, with what the Hub says while it creates another repository of the owner; nothing is done.
+    Busy,
     /// What was asked is done, but the answer is this status.
     After(u16),
     /// What was asked is done, but the connection is cut instead of an answer.
@@ -232,6 +235,11 @@ pub(super) async fn guard(
                 response.headers_mut().insert(*name, value.parse().unwrap());
             }
             return response;
+        }
+        Some(Fault::Busy) => {
+            read_up_to(request.into_body(), usize::MAX).await;
+            let error = "Cannot create repo: another conflicting operation is in progress";
+            return (StatusCode::CONFLICT, axum::Json(json!({ "error": error }))).into_response();
         }
         Some(Fault::ToCdn) => {
             let to = [(header::LOCATION, format!("{}/elsewhere", shared.cdn))];
