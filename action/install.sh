@@ -34,17 +34,20 @@ target() {
 
 build() { # FOLDER
     command -v cargo >/dev/null || fail 'build-from-source needs Rust (https://rustup.rs) on the runner'
-    # In its folder: rust-toolchain.toml picks the compiler. Nothing of the workflow's environment takes part.
-    (cd "$root" && cargo build --release --locked --bin jamph-quantizer --target-dir "$1/target")
+    # In its folder: rust-toolchain.toml picks the compiler. What crates run while they are built sees no token.
+    (
+        cd "$root"
+        unset HF_TOKEN HUGGINGFACE_TOKEN GITHUB_TOKEN GH_TOKEN ACTIONS_ID_TOKEN_REQUEST_TOKEN ACTIONS_RUNTIME_TOKEN
+        cargo build --release --locked --bin jamph-quantizer --target-dir "$1/target"
+    )
     mv "$1/target/release/jamph-quantizer" "$1/jamph-quantizer"
     rm -rf "$1/target"
 }
 
 download() { # FOLDER
     local listed=$root/action/release.txt
-    local target version pinned url archive wanted
+    local target pinned url archive wanted
     target=$(target)
-    version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head -n 1)
     pinned=$(sed -n 's/^version //p' "$listed")
     [ "$pinned" = "$version" ] ||
         fail "this commit of the action has no released program: use the tag of a release, or build-from-source: true"
@@ -70,8 +73,9 @@ case $ACTION_COMMAND in
     *) fail 'the input command is none of run, plan, report, process, validate, install' ;;
 esac
 
-# Used twice in a job, it is there the second time.
-folder=$RUNNER_TEMP/jamph-quantizer
+# Used twice in a job, it is there the second time; another version is another program.
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head -n 1)
+folder=$RUNNER_TEMP/jamph-quantizer-$version
 program=$folder/jamph-quantizer
 if [ ! -x "$program" ]; then
     mkdir -p "$folder"

@@ -98,8 +98,8 @@ unset ACTION_HF_TOKEN ACTION_GITHUB_TOKEN
 
 code=0
 "$PROGRAM" "${arguments[@]}" -- "$positional" || code=$?
-# Worth keeping in the cache where a whole build is there now.
-if [ -n "$TOOLCHAIN" ] && compgen -G "$TOOLCHAIN/*/manifest.json" >/dev/null; then
-    echo "toolchain=true" >>"$GITHUB_OUTPUT"
-fi
+# Worth keeping in the cache where a whole one of the builds is there now.
+while IFS= read -r build; do
+    [ ! -f "$build/manifest.json" ] || echo "toolchain=true" >>"$GITHUB_OUTPUT"
+done <<<"$TOOLCHAIN"
 exit "$code"
