@@ -2,7 +2,7 @@
 //!
 //! Written by `scripts/update-config-classes`. Source: the constructors of transformers 4.57.6.
 
-use super::config_class::Preset::{self, Bool, Float, Int, Null};
+use super::config_class::Preset::{self, Bool, Float, Int, Null, Text};
 
 /// Defaults of one model type.
 pub(super) struct Defaults {
@@ -25,6 +25,18 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("rope_theta", Float(10000.0)), ("rope_scaling", Null), ("attention_bias", Bool(false)),
         ("mlp_bias", Bool(false)), ("head_dim", Null),
     ], lost: &[] },
+    Defaults { model_type: "bert", values: &[
+        ("vocab_size", Int(30_522)), ("hidden_size", Int(768)), ("num_hidden_layers", Int(12)),
+        ("num_attention_heads", Int(12)), ("intermediate_size", Int(3_072)),
+        ("max_position_embeddings", Int(512)), ("type_vocab_size", Int(2)), ("layer_norm_eps", Float(1e-12)),
+        ("pad_token_id", Int(0)),
+    ], lost: &[] },
+    Defaults { model_type: "camembert", values: &[
+        ("vocab_size", Int(30_522)), ("hidden_size", Int(768)), ("num_hidden_layers", Int(12)),
+        ("num_attention_heads", Int(12)), ("intermediate_size", Int(3_072)),
+        ("max_position_embeddings", Int(512)), ("type_vocab_size", Int(2)), ("layer_norm_eps", Float(1e-12)),
+        ("pad_token_id", Int(1)), ("bos_token_id", Int(0)), ("eos_token_id", Int(2)),
+    ], lost: &[] },
     Defaults { model_type: "cohere", values: &[
         ("vocab_size", Int(256_000)), ("hidden_size", Int(8_192)), ("intermediate_size", Int(22_528)),
         ("logit_scale", Float(0.0625)), ("num_hidden_layers", Int(40)), ("num_attention_heads", Int(64)),
@@ -41,6 +53,11 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("eos_token_id", Int(255_001)), ("tie_word_embeddings", Bool(true)), ("rope_theta", Float(10000.0)),
         ("rope_scaling", Null), ("attention_bias", Bool(false)), ("sliding_window", Int(4_096)),
         ("layer_types", Null),
+    ], lost: &[] },
+    Defaults { model_type: "distilbert", values: &[
+        ("vocab_size", Int(30_522)), ("max_position_embeddings", Int(512)),
+        ("sinusoidal_pos_embds", Bool(false)), ("n_layers", Int(6)), ("n_heads", Int(12)), ("dim", Int(768)),
+        ("hidden_dim", Int(3_072)), ("pad_token_id", Int(0)),
     ], lost: &[] },
     Defaults { model_type: "ernie4_5", values: &[
         ("vocab_size", Int(103_424)), ("hidden_size", Int(1_024)), ("intermediate_size", Int(3_072)),
@@ -69,11 +86,12 @@ pub(super) const DEFAULTS: &[Defaults] = &[
     Defaults { model_type: "gemma2", values: &[
         ("vocab_size", Int(256_000)), ("hidden_size", Int(2_304)), ("intermediate_size", Int(9_216)),
         ("num_hidden_layers", Int(26)), ("num_attention_heads", Int(8)), ("num_key_value_heads", Int(4)),
-        ("head_dim", Int(256)), ("max_position_embeddings", Int(8_192)), ("rms_norm_eps", Float(1e-06)),
-        ("pad_token_id", Int(0)), ("eos_token_id", Int(1)), ("bos_token_id", Int(2)),
-        ("tie_word_embeddings", Bool(true)), ("rope_theta", Float(10000.0)), ("attention_bias", Bool(false)),
-        ("query_pre_attn_scalar", Int(256)), ("sliding_window", Int(4_096)), ("layer_types", Null),
-        ("final_logit_softcapping", Float(30.0)), ("attn_logit_softcapping", Float(50.0)),
+        ("head_dim", Int(256)), ("hidden_activation", Text("gelu_pytorch_tanh")),
+        ("max_position_embeddings", Int(8_192)), ("rms_norm_eps", Float(1e-06)), ("pad_token_id", Int(0)),
+        ("eos_token_id", Int(1)), ("bos_token_id", Int(2)), ("tie_word_embeddings", Bool(true)),
+        ("rope_theta", Float(10000.0)), ("attention_bias", Bool(false)), ("query_pre_attn_scalar", Int(256)),
+        ("sliding_window", Int(4_096)), ("layer_types", Null), ("final_logit_softcapping", Float(30.0)),
+        ("attn_logit_softcapping", Float(50.0)),
     ], lost: &[] },
     Defaults { model_type: "gemma3", values: &[
         ("text_config", Null), ("vision_config", Null), ("mm_tokens_per_image", Int(256)),
@@ -83,13 +101,13 @@ pub(super) const DEFAULTS: &[Defaults] = &[
     Defaults { model_type: "gemma3_text", values: &[
         ("vocab_size", Int(262_208)), ("hidden_size", Int(2_304)), ("intermediate_size", Int(9_216)),
         ("num_hidden_layers", Int(26)), ("num_attention_heads", Int(8)), ("num_key_value_heads", Int(4)),
-        ("head_dim", Int(256)), ("max_position_embeddings", Int(131_072)), ("rms_norm_eps", Float(1e-06)),
-        ("pad_token_id", Int(0)), ("eos_token_id", Int(1)), ("bos_token_id", Int(2)),
-        ("tie_word_embeddings", Bool(true)), ("rope_theta", Float(1000000.0)),
-        ("attention_bias", Bool(false)), ("query_pre_attn_scalar", Int(256)), ("sliding_window", Int(4_096)),
-        ("layer_types", Null), ("final_logit_softcapping", Null), ("attn_logit_softcapping", Null),
-        ("rope_scaling", Null), ("rope_local_base_freq", Float(10000.0)),
-        ("use_bidirectional_attention", Bool(false)),
+        ("head_dim", Int(256)), ("hidden_activation", Text("gelu_pytorch_tanh")),
+        ("max_position_embeddings", Int(131_072)), ("rms_norm_eps", Float(1e-06)), ("pad_token_id", Int(0)),
+        ("eos_token_id", Int(1)), ("bos_token_id", Int(2)), ("tie_word_embeddings", Bool(true)),
+        ("rope_theta", Float(1000000.0)), ("attention_bias", Bool(false)),
+        ("query_pre_attn_scalar", Int(256)), ("sliding_window", Int(4_096)), ("layer_types", Null),
+        ("final_logit_softcapping", Null), ("attn_logit_softcapping", Null), ("rope_scaling", Null),
+        ("rope_local_base_freq", Float(10000.0)), ("use_bidirectional_attention", Bool(false)),
     ], lost: &[] },
     Defaults { model_type: "glm4", values: &[
         ("vocab_size", Int(151_552)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(13_696)),
@@ -136,6 +154,10 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("rope_theta", Float(10000.0)), ("rope_scaling", Null), ("attention_bias", Bool(false)),
         ("head_dim", Null),
     ], lost: &["eod_token_id"] },
+    Defaults { model_type: "idefics3", values: &[
+        ("image_token_id", Int(128_257)), ("tie_word_embeddings", Bool(false)), ("vision_config", Null),
+        ("text_config", Null), ("scale_factor", Int(2)), ("pad_token_id", Int(128_002)),
+    ], lost: &[] },
     Defaults { model_type: "lfm2", values: &[
         ("vocab_size", Int(65_536)), ("hidden_size", Int(2_560)), ("intermediate_size", Int(12_288)),
         ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Int(8)),
@@ -153,6 +175,10 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("rope_theta", Float(10000.0)), ("rope_scaling", Null), ("attention_bias", Bool(false)),
         ("mlp_bias", Bool(false)), ("head_dim", Null),
     ], lost: &[] },
+    Defaults { model_type: "llava", values: &[
+        ("vision_config", Null), ("text_config", Null), ("image_token_index", Int(32_000)),
+        ("image_seq_length", Int(576)), ("multimodal_projector_bias", Bool(true)),
+    ], lost: &[] },
     Defaults { model_type: "ministral", values: &[
         ("vocab_size", Int(32_000)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(14_336)),
         ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Int(8)),
@@ -168,6 +194,10 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("pad_token_id", Null), ("bos_token_id", Int(1)), ("eos_token_id", Int(2)),
         ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(10000.0)), ("sliding_window", Int(4_096)),
     ], lost: &[] },
+    Defaults { model_type: "mistral3", values: &[
+        ("vision_config", Null), ("text_config", Null), ("image_token_index", Int(10)),
+        ("multimodal_projector_bias", Bool(false)), ("spatial_merge_size", Int(2)),
+    ], lost: &[] },
     Defaults { model_type: "mixtral", values: &[
         ("vocab_size", Int(32_000)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(14_336)),
         ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Int(8)),
@@ -175,6 +205,27 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("pad_token_id", Null), ("bos_token_id", Int(1)), ("eos_token_id", Int(2)),
         ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(1000000.0)), ("sliding_window", Null),
         ("num_experts_per_tok", Int(2)), ("num_local_experts", Int(8)),
+    ], lost: &[] },
+    Defaults { model_type: "modernbert", values: &[
+        ("vocab_size", Int(50_368)), ("hidden_size", Int(768)), ("intermediate_size", Int(1_152)),
+        ("num_hidden_layers", Int(22)), ("num_attention_heads", Int(12)), ("hidden_activation", Text("gelu")),
+        ("max_position_embeddings", Int(8_192)), ("initializer_cutoff_factor", Float(2.0)),
+        ("norm_eps", Float(1e-05)), ("norm_bias", Bool(false)), ("pad_token_id", Int(50_283)),
+        ("eos_token_id", Int(50_282)), ("bos_token_id", Int(50_281)), ("cls_token_id", Int(50_281)),
+        ("sep_token_id", Int(50_282)), ("global_rope_theta", Float(160000.0)),
+        ("attention_bias", Bool(false)), ("global_attn_every_n_layers", Int(3)),
+        ("local_attention", Int(128)), ("local_rope_theta", Float(10000.0)), ("mlp_bias", Bool(false)),
+        ("decoder_bias", Bool(true)), ("classifier_pooling", Text("cls")), ("classifier_bias", Bool(false)),
+        ("deterministic_flash_attn", Bool(false)), ("sparse_prediction", Bool(false)),
+        ("repad_logits_with_grad", Bool(false)),
+    ], lost: &["reference_compile"] },
+    Defaults { model_type: "mt5", values: &[
+        ("vocab_size", Int(250_112)), ("d_model", Int(512)), ("d_kv", Int(64)), ("d_ff", Int(1_024)),
+        ("num_layers", Int(8)), ("num_decoder_layers", Null), ("num_heads", Int(6)),
+        ("relative_attention_num_buckets", Int(32)), ("relative_attention_max_distance", Int(128)),
+        ("layer_norm_epsilon", Float(1e-06)), ("initializer_factor", Float(1.0)),
+        ("tie_word_embeddings", Bool(false)), ("pad_token_id", Int(0)), ("eos_token_id", Int(1)),
+        ("decoder_start_token_id", Int(0)),
     ], lost: &[] },
     Defaults { model_type: "nemotron", values: &[
         ("vocab_size", Int(256_000)), ("hidden_size", Int(6_144)), ("intermediate_size", Int(24_576)),
@@ -240,6 +291,19 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("use_sliding_window", Bool(false)), ("sliding_window", Int(4_096)), ("max_window_layers", Int(28)),
         ("layer_types", Null),
     ], lost: &[] },
+    Defaults { model_type: "qwen2_5_vl", values: &[
+        ("text_config", Null), ("vision_config", Null), ("image_token_id", Int(151_655)),
+        ("video_token_id", Int(151_656)), ("vision_start_token_id", Int(151_652)),
+        ("vision_end_token_id", Int(151_653)),
+    ], lost: &[] },
+    Defaults { model_type: "qwen2_5_vl_text", values: &[
+        ("vocab_size", Int(152_064)), ("hidden_size", Int(8_192)), ("intermediate_size", Int(29_568)),
+        ("num_hidden_layers", Int(80)), ("num_attention_heads", Int(64)), ("num_key_value_heads", Int(8)),
+        ("max_position_embeddings", Int(32_768)), ("rms_norm_eps", Float(1e-05)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(1000000.0)),
+        ("use_sliding_window", Bool(false)), ("sliding_window", Int(4_096)), ("max_window_layers", Int(80)),
+        ("layer_types", Null), ("rope_scaling", Null),
+    ], lost: &[] },
     Defaults { model_type: "qwen2_moe", values: &[
         ("vocab_size", Int(151_936)), ("hidden_size", Int(2_048)), ("intermediate_size", Int(5_632)),
         ("num_hidden_layers", Int(24)), ("num_attention_heads", Int(16)), ("num_key_value_heads", Int(16)),
@@ -250,6 +314,19 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("shared_expert_intermediate_size", Int(5_632)), ("num_experts_per_tok", Int(4)),
         ("num_experts", Int(60)), ("norm_topk_prob", Bool(false)), ("mlp_only_layers", Null),
         ("qkv_bias", Bool(true)),
+    ], lost: &[] },
+    Defaults { model_type: "qwen2_vl", values: &[
+        ("text_config", Null), ("vision_config", Null), ("image_token_id", Int(151_655)),
+        ("video_token_id", Int(151_656)), ("vision_start_token_id", Int(151_652)),
+        ("vision_end_token_id", Int(151_653)),
+    ], lost: &[] },
+    Defaults { model_type: "qwen2_vl_text", values: &[
+        ("vocab_size", Int(152_064)), ("hidden_size", Int(8_192)), ("intermediate_size", Int(29_568)),
+        ("num_hidden_layers", Int(80)), ("num_attention_heads", Int(64)), ("num_key_value_heads", Int(8)),
+        ("max_position_embeddings", Int(32_768)), ("rms_norm_eps", Float(1e-05)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(1000000.0)),
+        ("use_sliding_window", Bool(false)), ("sliding_window", Int(4_096)), ("max_window_layers", Int(80)),
+        ("layer_types", Null), ("rope_scaling", Null),
     ], lost: &[] },
     Defaults { model_type: "qwen3", values: &[
         ("vocab_size", Int(151_936)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(22_016)),
@@ -268,6 +345,38 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("decoder_sparse_step", Int(1)), ("moe_intermediate_size", Int(768)), ("num_experts_per_tok", Int(8)),
         ("num_experts", Int(128)), ("norm_topk_prob", Bool(false)), ("mlp_only_layers", Null),
     ], lost: &[] },
+    Defaults { model_type: "qwen3_vl", values: &[
+        ("text_config", Null), ("vision_config", Null), ("image_token_id", Int(151_655)),
+        ("video_token_id", Int(151_656)), ("vision_start_token_id", Int(151_652)),
+        ("vision_end_token_id", Int(151_653)), ("tie_word_embeddings", Bool(false)),
+    ], lost: &[] },
+    Defaults { model_type: "qwen3_vl_moe", values: &[
+        ("text_config", Null), ("vision_config", Null), ("image_token_id", Int(151_655)),
+        ("video_token_id", Int(151_656)), ("vision_start_token_id", Int(151_652)),
+        ("vision_end_token_id", Int(151_653)), ("tie_word_embeddings", Bool(false)),
+    ], lost: &[] },
+    Defaults { model_type: "qwen3_vl_moe_text", values: &[
+        ("vocab_size", Int(151_936)), ("hidden_size", Int(2_048)), ("intermediate_size", Int(5_632)),
+        ("num_hidden_layers", Int(24)), ("num_attention_heads", Int(16)), ("num_key_value_heads", Int(16)),
+        ("max_position_embeddings", Int(128_000)), ("rms_norm_eps", Float(1e-06)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(5000000.0)),
+        ("attention_bias", Bool(false)), ("decoder_sparse_step", Int(1)),
+        ("moe_intermediate_size", Int(1_408)), ("num_experts_per_tok", Int(4)), ("num_experts", Int(60)),
+        ("norm_topk_prob", Bool(true)), ("mlp_only_layers", Null), ("rope_scaling", Null), ("head_dim", Null),
+    ], lost: &[] },
+    Defaults { model_type: "qwen3_vl_text", values: &[
+        ("vocab_size", Int(151_936)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(22_016)),
+        ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Int(32)),
+        ("head_dim", Int(128)), ("max_position_embeddings", Int(128_000)), ("rms_norm_eps", Float(1e-06)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(5000000.0)), ("rope_scaling", Null),
+        ("attention_bias", Bool(false)),
+    ], lost: &[] },
+    Defaults { model_type: "roberta", values: &[
+        ("vocab_size", Int(50_265)), ("hidden_size", Int(768)), ("num_hidden_layers", Int(12)),
+        ("num_attention_heads", Int(12)), ("intermediate_size", Int(3_072)),
+        ("max_position_embeddings", Int(512)), ("type_vocab_size", Int(2)), ("layer_norm_eps", Float(1e-12)),
+        ("pad_token_id", Int(1)), ("bos_token_id", Int(0)), ("eos_token_id", Int(2)),
+    ], lost: &[] },
     Defaults { model_type: "seed_oss", values: &[
         ("vocab_size", Int(155_136)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(27_648)),
         ("num_hidden_layers", Int(64)), ("num_attention_heads", Int(80)), ("num_key_value_heads", Int(8)),
@@ -285,6 +394,10 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("sliding_window", Null), ("no_rope_layers", Null), ("no_rope_layer_interval", Int(4)),
         ("layer_types", Null), ("attention_bias", Bool(false)), ("mlp_bias", Bool(false)),
     ], lost: &[] },
+    Defaults { model_type: "smolvlm", values: &[
+        ("image_token_id", Int(128_257)), ("tie_word_embeddings", Bool(false)), ("vision_config", Null),
+        ("text_config", Null), ("scale_factor", Int(2)), ("pad_token_id", Int(128_002)),
+    ], lost: &[] },
     Defaults { model_type: "stablelm", values: &[
         ("vocab_size", Int(50_304)), ("intermediate_size", Int(6_912)), ("hidden_size", Int(2_560)),
         ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Int(32)),
@@ -299,5 +412,26 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("max_position_embeddings", Int(4_096)), ("norm_epsilon", Float(1e-05)),
         ("bos_token_id", Int(50_256)), ("eos_token_id", Int(50_256)), ("rope_theta", Float(10000.0)),
         ("rope_scaling", Null), ("sliding_window", Null), ("use_bias", Bool(true)),
+    ], lost: &[] },
+    Defaults { model_type: "t5", values: &[
+        ("vocab_size", Int(32_128)), ("d_model", Int(512)), ("d_kv", Int(64)), ("d_ff", Int(2_048)),
+        ("num_layers", Int(6)), ("num_decoder_layers", Null), ("num_heads", Int(8)),
+        ("relative_attention_num_buckets", Int(32)), ("relative_attention_max_distance", Int(128)),
+        ("layer_norm_epsilon", Float(1e-06)), ("initializer_factor", Float(1.0)), ("pad_token_id", Int(0)),
+        ("eos_token_id", Int(1)),
+    ], lost: &[] },
+    Defaults { model_type: "umt5", values: &[
+        ("vocab_size", Int(250_112)), ("d_model", Int(512)), ("d_kv", Int(64)), ("d_ff", Int(1_024)),
+        ("num_layers", Int(8)), ("num_decoder_layers", Null), ("num_heads", Int(6)),
+        ("relative_attention_num_buckets", Int(32)), ("relative_attention_max_distance", Int(128)),
+        ("layer_norm_epsilon", Float(1e-06)), ("initializer_factor", Float(1.0)),
+        ("tie_word_embeddings", Bool(true)), ("pad_token_id", Int(0)), ("eos_token_id", Int(1)),
+        ("decoder_start_token_id", Int(0)),
+    ], lost: &[] },
+    Defaults { model_type: "xlm-roberta", values: &[
+        ("vocab_size", Int(30_522)), ("hidden_size", Int(768)), ("num_hidden_layers", Int(12)),
+        ("num_attention_heads", Int(12)), ("intermediate_size", Int(3_072)),
+        ("max_position_embeddings", Int(512)), ("type_vocab_size", Int(2)), ("layer_norm_eps", Float(1e-12)),
+        ("pad_token_id", Int(1)), ("bos_token_id", Int(0)), ("eos_token_id", Int(2)),
     ], lost: &[] },
 ];

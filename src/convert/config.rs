@@ -14,6 +14,8 @@ const CONFIG: &str = "config.json";
 pub(super) struct Config {
     /// The file as it stands.
     pub(super) raw: Value,
+    /// The same, by keys.
+    pub(super) file: Hparams,
     /// The hyper-parameters, defaults filled in.
     pub(super) hparams: Hparams,
     /// The class of the checkpoint's text model.
@@ -22,6 +24,8 @@ pub(super) struct Config {
     pub(super) family: &'static Family,
     /// Rows of the embeddings that have a token, where the others are cut off.
     pub(super) vocabulary_rows: Option<u64>,
+    /// The tokens of a reranker's answers: yes, and no.
+    pub(super) answers: Option<[u32; 2]>,
 }
 
 /// Keys under which multimodal models keep the configuration of their text model, but for the usual `text_config`.
@@ -58,13 +62,16 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
             .ok_or_else(|| crate::arch::HparamError::wrong(TEXT_CONFIG, &text, "an object"))?;
         hparams.merge(text);
     }
+    // What a family does not do is told before its tensors are looked at.
+    (family.adjust)(&mut hparams.clone())?;
     refuse_quantized(checkpoint, &hparams)?;
-    if family.rerankers && is_reranker(checkpoint, &hparams)? {
-        return Err(E::Reranker);
-    }
+    let answers = match family.rerankers && is_reranker(checkpoint, &hparams)? {
+        true => Some(tokenizer::ids(checkpoint, ["yes", "no"])?),
+        false => None,
+    };
     let vocabulary_rows =
         if family.cut_embeddings { Some(tokenizer::rows(checkpoint, hparams.values())?) } else { None };
-    Ok(Config { raw, hparams, architecture, family, vocabulary_rows })
+    Ok(Config { raw, file, hparams, architecture, family, vocabulary_rows, answers })
 }
 
 /// The class of the text model (`get_model_architecture`).

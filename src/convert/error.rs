@@ -29,8 +29,6 @@ pub enum ConvertError {
     ModelType { model_type: String, architecture: String },
     #[error("the weights are quantized already (`{method}`), which is not supported yet")]
     Quantized { method: String },
-    #[error("rerankers are not supported yet")]
-    Reranker,
     #[error(transparent)]
     Hparam(#[from] HparamError),
     #[error(transparent)]
@@ -68,9 +66,9 @@ impl ConvertError {
                 | ConvertError::ModelType { .. }
                 | ConvertError::NoModelType
                 | ConvertError::Quantized { .. }
-                | ConvertError::Reranker
                 | ConvertError::Expert { .. }
                 | ConvertError::Dtype { .. }
+                | ConvertError::Hparam(HparamError::Unsupported { .. })
                 | ConvertError::Tokenizer(TokenizerError::Unsupported { .. } | TokenizerError::Class(_))
         )
     }

@@ -102,26 +102,44 @@ pub(super) fn write(
 ) -> Result<(), E> {
     let mut hparams = config.hparams.clone();
     (config.family.adjust)(&mut hparams)?;
-    let model = Model { hparams: &hparams, rope };
+    let model = Model { hparams: &hparams, rope, file: &config.file };
     let mut keys = Keys { arch: config.family.name, out };
-    for key in config.family.keys {
+    let source = Source { checkpoint, model: &model, out_type, is_reranker: config.answers.is_some() };
+    write_keys(config.family.keys, &source, &mut keys)?;
+    keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
+    Ok(())
+}
+
+/// What keys are written of.
+struct Source<'a> {
+    checkpoint: &'a Checkpoint,
+    model: &'a Model<'a>,
+    out_type: OutType,
+    is_reranker: bool,
+}
+
+fn write_keys(list: &[Key], source: &Source<'_>, keys: &mut Keys<'_>) -> Result<(), E> {
+    let model = source.model;
+    for key in list {
         match key {
-            Key::Common => write_common(&model, out_type, &mut keys)?,
-            Key::FileType => keys.out.set("general.file_type", file_type(out_type)),
-            Key::Pooling => write_pooling(checkpoint, &hparams, &mut keys)?,
+            Key::Common => write_common(model, source.out_type, keys)?,
+            Key::FileType => keys.out.set("general.file_type", file_type(source.out_type)),
+            Key::Pooling => write_pooling(source.checkpoint, model.hparams, keys)?,
+            Key::Ranking if source.is_reranker => write_ranking(keys),
+            Key::Ranking => {}
+            Key::These(list) => write_keys(list, source, keys)?,
             Key::Of(key, store, when, names) => {
                 if let Some(value) = model.value(*store, *when, names)? {
                     keys.set(key, value);
                 }
             }
-            Key::Is(key, value) => match value(&model)? {
+            Key::Is(key, value) => match value(model)? {
                 Some(Value::F32(value)) => keys.set(key, finite(key, value)?),
                 Some(value) => keys.set(key, value),
                 None => {}
             },
         }
     }
-    keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
     Ok(())
 }
 
@@ -215,6 +233,19 @@ fn write_rope(keys: &mut Keys<'_>, rope: &Rope) -> Result<(), HparamError> {
 const MEAN: u32 = 1;
 const CLS: u32 = 2;
 const LAST: u32 = 3;
+const RANK: u32 = 4;
+
+/// `Qwen3Model.set_gguf_parameters`: a reranker is asked for a yes or a no.
+fn write_ranking(keys: &mut Keys<'_>) {
+    const QUESTION: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and \
+        the Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: \
+        Given a web search query, retrieve relevant passages that answer the query\n<Query>: {query}\n<Document>: \
+        {document}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+    keys.set("pooling_type", RANK);
+    keys.set("classifier.output_labels", vec!["yes".to_owned(), "no".to_owned()]);
+    keys.out.set("tokenizer.chat_template.rerank", QUESTION);
+    keys.out.set("tokenizer.chat_templates", vec!["rerank".to_owned()]);
+}
 
 /// `TextModel._try_set_pooling_type`: sentence-transformers' modules, and a classifier's pooling.
 fn write_pooling(checkpoint: &Checkpoint, h: &Hparams, keys: &mut Keys<'_>) -> Result<(), E> {

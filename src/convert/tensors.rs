@@ -53,7 +53,11 @@ pub(super) fn recipes(
     let (h, family) = (&config.hparams, config.family);
     let layers = h.required_count(LAYERS)?;
     let writer = Writer { config, dimensions: Dimensions::of(h), layers, out_type };
-    let Made { metadata, mut recipes } = computed::tensors(h, rope, family)?;
+    let Made { metadata, mut recipes } = computed::tensors(config, rope)?;
+    let labelled = match family.labelled {
+        [] => &[][..],
+        names => arch::key::labels(h)?.map_or(&[][..], |_| names),
+    };
     let mut stacks = Stacks::default();
     let mut made: HashMap<String, String> = HashMap::new();
     let mut seen = HashSet::new();
@@ -69,6 +73,9 @@ pub(super) fn recipes(
         if family.unsuffixed.iter().any(|end| name.ends_with(end)) {
             name.push_str(".weight");
         }
+        if let Some((_, new)) = labelled.iter().find(|(plain, _)| *plain == name) {
+            (*new).clone_into(&mut name);
+        }
         if !family.tied_output
             && name == "lm_head.weight"
             && h.get("tie_word_embeddings") == Some(&true.into())
@@ -78,13 +85,18 @@ pub(super) fn recipes(
             continue;
         }
         let new = match stacks.add(&name, tensor, h, family, layers)? {
-            None => writer.split(&name, tensor)?,
+            None => writer.answered(&name, tensor)?,
             Some(complete) => {
                 complete.iter().map(|stack| writer.stack(stack)).collect::<Result<Vec<_>, E>>()?
             }
         };
         for (layer, recipe) in new {
             seen.extend(layer);
+            if made.contains_key(&recipe.name) && family.shares(&recipe.name) {
+                let text = format!("tensor `{name}` is left out: it stands for another that came first");
+                observer.event(Event::new(Code::TensorSkipped, text).about(&*checkpoint.name));
+                continue;
+            }
             if let Some(first) = made.insert(recipe.name.clone(), tensor.entry.name.clone()) {
                 return Err(E::Collision { name: recipe.name, first, second: tensor.entry.name.clone() });
             }
@@ -105,10 +117,13 @@ fn sources<'a>(checkpoint: &'a Checkpoint, family: &Family) -> Vec<Source<'a>> {
     tensors.sort_by(|a, b| (a.shard, &a.entry.name).cmp(&(b.shard, &b.entry.name)));
     tensors
         .into_iter()
-        .filter(|tensor| !family.skips(&tensor.entry.name))
         .filter_map(|tensor| {
+            let name = family.bare(&tensor.entry.name);
+            if family.skips(&name) {
+                return None;
+            }
             let own = |name: String, (part, new): &(&str, &str)| name.replace(part, new);
-            let name = family.renamed.iter().fold(tensor.entry.name.clone(), own);
+            let name = family.renamed.iter().fold(name.into_owned(), own);
             arch::is_text(&name).then(|| Source { name: name.replace("language_model.", ""), tensor })
         })
         .collect()
@@ -134,6 +149,31 @@ struct Writer<'a> {
 type Recipes = Vec<(Option<u32>, TensorRecipe)>;
 
 impl Writer<'_> {
+    /// As [`Writer::split`]; of a reranker's output matrix, only the rows of its answers.
+    fn answered(&self, name: &str, tensor: &SourceTensor) -> Result<Recipes, E> {
+        let Some(answers) = self.config.answers else { return self.split(name, tensor) };
+        let tied = self.config.hparams.get("tie_word_embeddings") == Some(&true.into());
+        if !name.contains(if tied { "embed_tokens" } else { "lm_head" }) {
+            return self.split(name, tensor);
+        }
+        let entry = &tensor.entry;
+        let width = entry.shape.get(1).copied().unwrap_or_default();
+        let last = answers.iter().copied().max().map_or(0, u64::from);
+        if entry.shape.len() != 2 || width == 0 || entry.shape[0] <= last {
+            let expected = format!("rows, of which {last} is one");
+            return Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected });
+        }
+        let row = self.bytes(entry, width)?;
+        let starts = answers.iter().map(|id| u64::from(*id) * row).collect();
+        let place = Mapped { tensor: Tensor::ClsOut, layer: None, bias: false };
+        let rows = Rows { shape: vec![answers.len() as u64, width], starts };
+        let mut recipes = vec![(None, self.recipe(name, &place, &[tensor], &rows)?)];
+        if tied {
+            recipes.extend(self.split(name, tensor)?);
+        }
+        Ok(recipes)
+    }
+
     /// The tensor or tensors that one of the checkpoint's becomes by itself.
     fn split(&self, name: &str, tensor: &SourceTensor) -> Result<Recipes, E> {
         let (entry, family) = (&tensor.entry, self.config.family);
@@ -195,7 +235,16 @@ impl Writer<'_> {
             let rows = self.config.vocabulary_rows.unwrap_or(u64::MAX);
             shape[0] = shape[0].min(rows);
         }
-        let rows = Rows { shape, starts: vec![0] };
+        let cut = match family.cut_rows.iter().find(|(t, _)| *t == place.tensor && !place.bias) {
+            Some((_, rows)) => rows(&self.config.hparams)?,
+            None => 0,
+        };
+        shape[0] = shape[0].checked_sub(cut).filter(|left| *left > 0).ok_or_else(|| {
+            let expected = format!("more than {cut} rows");
+            E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected }
+        })?;
+        let start = cut * self.bytes(entry, shape[1..].iter().product())?;
+        let rows = Rows { shape, starts: vec![start] };
         Ok(vec![(place.layer, self.recipe(name, &place, &[tensor], &rows)?)])
     }
 

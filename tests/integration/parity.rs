@@ -116,6 +116,33 @@ parity! {
     lfm2_moe: "LFM2-8B-A1B";
     minicpm_long_rope: "MiniCPM-2B-sft-bf16";
     nemotron: "Minitron-4B-Base";
+    bert_pooled_f32: "bge-small-en-v1.5";
+    bert_masked_with_old_names: "bert-base-uncased";
+    bert_reranker_f16: "ms-marco-MiniLM-L6-v2";
+    distilbert_classifier: "distilbert-sst2";
+    roberta: "stsb-roberta-base";
+    xlm_roberta_f16_sharded: "bge-m3";
+    xlm_roberta_reranker_without_its_model: "bge-reranker-v2-m3";
+    jina_bert_words: "jina-embeddings-v2-base-en";
+    jina_bert_norms: "jina-embeddings-v2-base-de";
+    nomic_bert_f32: "nomic-embed-text-v1.5";
+    modern_bert: "modernbert-embed-base";
+    modern_bert_reranker_f16: "gte-reranker-modernbert-base";
+    euro_bert: "EuroBERT-210m";
+    t5_gated: "flan-t5-small";
+    t5_f32_shared_embeddings: "t5-small";
+    t5_encoder_f16: "t5-v1_1-encoder";
+    qwen2_vl: "Qwen2-VL-2B-Instruct";
+    qwen2_5_vl_sharded: "Qwen2.5-VL-3B-Instruct";
+    qwen3_vl: "Qwen3-VL-2B-Instruct";
+    qwen3_reranker: "Qwen3-Reranker-0.6B";
+    qwen3_reranker_untied_f32: "qwen3-reranker-untied";
+    qwen3_embedding: "Qwen3-Embedding-0.6B";
+    mistral3: "Mistral-Small-3.1-24B-Instruct-2503";
+    llava_f16: "llava-1.5-7b-hf";
+    smolvlm: "SmolVLM2-256M-Video-Instruct";
+    llama_embed: "llama-embed-nemotron-8b";
+    gemma_embedding: "embeddinggemma-300m";
 }
 
 fn root() -> PathBuf {
