@@ -27,11 +27,20 @@ def git(folder, *arguments):
     subprocess.run(["git", *name, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+def for_act(text):
+    """A workflow without what act 0.2.89 does not know.
+
+    `$/action` (nektos/act#6189) becomes the name that means the same; `queue: max` goes: act has no queues.
+    """
+    assert text.count("queue: max") <= 1, text
+    text = re.sub(r"^ *queue: max\b.*\n", "", text, flags=re.M)
+    return text.replace("uses: $/action\n", f"uses: {ACTION}/action@v0\n")
+
+
 def action_repository(into, program, released):
     """This repository as its release has it: the files that git has, and a release.txt with the sum of `program`.
 
-    The archive goes to `released`. act 0.2.89 does not know GitHub's `$/action` (nektos/act#6189), so that becomes the name that
-    means the same; nothing else is changed.
+    The archive goes to `released`. The workflow is changed `for_act` alone.
     """
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
     for file in filter(None, files):
@@ -41,7 +50,7 @@ def action_repository(into, program, released):
     workflow = into / ".github/workflows/quantize.yml"
     text = workflow.read_text()
     assert text.count("uses: $/action\n") == 3, text
-    workflow.write_text(text.replace("uses: $/action\n", f"uses: {ACTION}/action@v0\n"))
+    workflow.write_text(for_act(text))
 
     version = re.search(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), re.M)[1]
     archive = released / f"jamph-quantizer-{version}-x86_64-unknown-linux-musl.tar.gz"

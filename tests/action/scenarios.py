@@ -15,7 +15,7 @@ import tarfile
 import threading
 from pathlib import Path
 
-from bench import ACTION, CONSUMER, ROOT, Bench, api, forms
+from bench import ACTION, CONSUMER, ROOT, Bench, api, for_act, forms
 from github import GitHub
 
 # llama.cpp, as the program takes it where a models.yaml does not say which.
@@ -30,7 +30,7 @@ def scenario(function):
 
 
 def example(name):
-    return (ROOT / f"examples/workflows/{name}.yml").read_text()
+    return for_act((ROOT / f"examples/workflows/{name}.yml").read_text())
 
 
 def models(*entries, methods="[Q8_0, Q4_K_M]", more=""):
