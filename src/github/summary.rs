@@ -208,8 +208,10 @@ fn chart(outputs: &[OutputResult]) -> String {
     };
     let names: Vec<String> = bars.iter().map(|o| format!("\"{}\"", o.method)).collect();
     let sizes: Vec<String> = bars.iter().map(|o| format!("{:.2}", o.bytes() as f64 / divisor)).collect();
+    // Mermaid's own height is that of a page, whatever is in it.
+    let height = 80 + 35 * bars.len();
     format!(
-        "```mermaid\nxychart-beta horizontal\n    x-axis [{}]\n    y-axis \"{unit}\" 0 --> {:.2}\n    bar [{}]\n```\n\n",
+        "```mermaid\n%%{{init: {{\"xyChart\": {{\"height\": {height}}}}}}}%%\nxychart-beta horizontal\n    x-axis [{}]\n    y-axis \"{unit}\" 0 --> {:.2}\n    bar [{}]\n```\n\n",
         names.join(", "),
         largest as f64 / divisor,
         sizes.join(", ")
