@@ -97,33 +97,55 @@ pub(super) static GEMMA3: Family = Family {
     shapes: &[(Tensor::TokenEmbd, &[Extent::Any, Extent::Embedding])],
     shifted_norms: true,
     cut_embeddings: true,
+    keys: GEMMA3_KEYS,
+    vocabulary: Vocabulary::Gemma3,
+    ..Family::PLAIN
+};
+
+/// `Gemma3Model.set_gguf_parameters`.
+pub(super) const GEMMA3_KEYS: &[Key] = &[
+    Key::Common,
+    Key::Is("context_length", |m| count_or(m, "max_position_embeddings", 131_072)),
+    Key::Is("attention.head_count", |m| count_or(m, "num_attention_heads", 8)),
+    Key::Is("attention.layer_norm_rms_epsilon", |m| match m.hparams.get("rms_norm_eps") {
+        Some(value) => Ok(Some(super::hparams::single("rms_norm_eps", value)?.into())),
+        None => Ok(Some(1e-6f32.into())),
+    }),
+    Key::Is("attention.key_length", |m| count_or(m, "head_dim", 256)),
+    Key::Is("attention.value_length", |m| count_or(m, "head_dim", 256)),
+    Key::Is("rope.freq_base", |m| match m.rope.get("rope_theta") {
+        Some(value) => Ok(Some(super::hparams::single("rope_theta", value)?.into())),
+        None => Ok(Some(1_000_000f32.into())),
+    }),
+    single_unless_zero("final_logit_softcapping", &["final_logit_softcapping"]),
+    Key::Is("attention.sliding_window", |m| {
+        // The key is gone in Gemma 3; the reference ends where it is there.
+        const GONE: &str = "attn_logit_softcapping";
+        if let Some(value) = m.hparams.get(GONE) {
+            return Err(HparamError::unsupported(GONE, value));
+        }
+        match m.hparams.get("sliding_window_pattern").and_then(serde_json::Value::as_u64) {
+            Some(1) => Ok(None),
+            _ => Ok(Some(m.hparams.required_count(&["sliding_window"])?.into())),
+        }
+    }),
+    Key::Is("attention.head_count_kv", |m| count_or(m, "num_key_value_heads", 4)),
+];
+
+/// `EmbeddingGemma` in the reference's `conversion/gemma.py`; without the dense layers behind it, as the reference has it
+/// unless it is told otherwise.
+pub(super) static GEMMA_EMBEDDING: Family = Family {
+    name: "gemma-embedding",
+    architectures: &["Gemma3TextModel"],
+    tensors: GEMMA3.tensors,
+    shapes: GEMMA3.shapes,
+    shifted_norms: true,
+    cut_embeddings: true,
     keys: &[
-        Key::Common,
-        Key::Is("context_length", |m| count_or(m, "max_position_embeddings", 131_072)),
-        Key::Is("attention.head_count", |m| count_or(m, "num_attention_heads", 8)),
-        Key::Is("attention.layer_norm_rms_epsilon", |m| match m.hparams.get("rms_norm_eps") {
-            Some(value) => Ok(Some(super::hparams::single("rms_norm_eps", value)?.into())),
-            None => Ok(Some(1e-6f32.into())),
-        }),
-        Key::Is("attention.key_length", |m| count_or(m, "head_dim", 256)),
-        Key::Is("attention.value_length", |m| count_or(m, "head_dim", 256)),
-        Key::Is("rope.freq_base", |m| match m.rope.get("rope_theta") {
-            Some(value) => Ok(Some(super::hparams::single("rope_theta", value)?.into())),
-            None => Ok(Some(1_000_000f32.into())),
-        }),
-        single_unless_zero("final_logit_softcapping", &["final_logit_softcapping"]),
-        Key::Is("attention.sliding_window", |m| {
-            // The key is gone in Gemma 3; the reference ends where it is there.
-            const GONE: &str = "attn_logit_softcapping";
-            if let Some(value) = m.hparams.get(GONE) {
-                return Err(HparamError::unsupported(GONE, value));
-            }
-            match m.hparams.get("sliding_window_pattern").and_then(serde_json::Value::as_u64) {
-                Some(1) => Ok(None),
-                _ => Ok(Some(m.hparams.required_count(&["sliding_window"])?.into())),
-            }
-        }),
-        Key::Is("attention.head_count_kv", |m| count_or(m, "num_key_value_heads", 4)),
+        Key::These(GEMMA3_KEYS),
+        // The class halves it where attention looks both ways; the file's own counts.
+        Key::Is("attention.sliding_window", |m| Ok(Some(m.file.required_count(&["sliding_window"])?.into()))),
+        Key::Pooling,
     ],
     vocabulary: Vocabulary::Gemma3,
     ..Family::PLAIN

@@ -13,12 +13,14 @@ pub enum Key {
     Common,
     /// `general.file_type`.
     FileType,
-    /// What other families have, too.
-    All(&'static [Key]),
     /// `{arch}.pooling_type`, where `modules.json` names a pooling module.
     Pooling,
+    /// What rerankers have: how they pool, their two answers, and what they are asked.
+    Ranking,
     /// `{arch}.` and this name, of the first of these hyper-parameters that is there.
     Of(&'static str, Store, When, &'static [&'static str]),
+    /// All of these.
+    These(&'static [Key]),
     /// `{arch}.` and this name, with this value.
     Is(&'static str, fn(&Model<'_>) -> Result<Option<Value>, HparamError>),
 }
@@ -54,6 +56,8 @@ pub struct Model<'a> {
     pub hparams: &'a Hparams,
     /// The rope parameters.
     pub rope: &'a Rope,
+    /// `config.json` as it stands, before defaults and adjustments.
+    pub file: &'a Hparams,
 }
 
 impl Model<'_> {
@@ -126,6 +130,36 @@ fn stored(store: Store, name: &str, value: &Json) -> Result<Option<Value>, Hpara
     })
 }
 
+/// The labels by which the model tells texts apart, in their order, unless they are the two that every configuration has.
+///
+/// Source: `BertModel.__init__` of the reference. What a configuration class made of `id2label` is a list of pairs; a file
+/// that no class reads has an object, which the reference sorts by its keys' texts.
+///
+/// # Errors
+/// Where they are no texts, or the reference would end: two labels, none of which is numbered 0.
+pub fn labels(h: &Hparams) -> Result<Option<Vec<String>>, HparamError> {
+    const LABELS: &str = "id2label";
+    let Some(stated) = h.get(LABELS) else { return Ok(None) };
+    let wrong = || HparamError::wrong(LABELS, stated, "an object of texts");
+    let mut numbered: Vec<(Json, &Json)> = match stated {
+        Json::Array(pairs) => pairs.iter().map(|pair| (pair[0].clone(), &pair[1])).collect(),
+        Json::Object(object) => object.iter().map(|(key, label)| (Json::from(key.as_str()), label)).collect(),
+        _ => return Err(wrong()),
+    };
+    if numbered.len() == 2 {
+        match numbered.iter().find(|(number, _)| *number == 0) {
+            Some((_, label)) if **label == "LABEL_0" => return Ok(None),
+            Some(_) => {}
+            None => return Err(HparamError::unsupported(LABELS, stated)),
+        }
+    }
+    numbered.sort_by(|(a, _), (b, _)| (a.as_i64(), a.as_str()).cmp(&(b.as_i64(), b.as_str())));
+    let texts: Option<Vec<String>> =
+        numbered.iter().map(|(_, label)| label.as_str().map(str::to_owned)).collect();
+    let texts = texts.ok_or_else(wrong)?;
+    Ok((!texts.is_empty()).then_some(texts))
+}
+
 /// A list of integers, which the reference stores with a sign; an empty one is left out.
 ///
 /// # Errors
@@ -185,3 +219,32 @@ pub(super) const VOCABULARY_SIZE: Key = count_of("vocab_size", &["vocab_size"]);
 
 /// `{arch}.rope.scaling.type`: none, whatever the configuration says.
 pub(super) const NO_ROPE_SCALING: Key = Key::Is("rope.scaling.type", |_| Ok(Some("none".into())));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_those_that_the_reference_writes() {
+        let check = |json: &str, expected: Result<Option<&[&str]>, ()>| {
+            let h = Hparams::new(serde_json::from_str(&format!(r#"{{"id2label": {json}}}"#)).unwrap());
+            let found = labels(&h).map_err(|_| ());
+            let expected =
+                expected.map(|list| list.map(|list| list.iter().map(|l| (*l).to_owned()).collect()));
+            assert_eq!(found, expected, "{json}");
+        };
+        check("null", Ok(None));
+        check("{}", Ok(None));
+        // Of a class: numbers.
+        check(r#"[[0, "LABEL_0"], [1, "LABEL_1"]]"#, Ok(None));
+        check(r#"[[0, "LABEL_0"]]"#, Ok(Some(&["LABEL_0"])));
+        check(r#"[[10, "k"], [2, "c"], [0, "a"]]"#, Ok(Some(&["a", "c", "k"])));
+        check(r#"[[1, "b"], [0, "a"]]"#, Ok(Some(&["a", "b"])));
+        check(r#"[[1, "b"], [2, "c"]]"#, Err(()));
+        check(r#"[[0, 7]]"#, Err(()));
+        // Of a file: texts.
+        check(r#"{"0": "LABEL_0"}"#, Ok(Some(&["LABEL_0"])));
+        check(r#"{"0": "LABEL_0", "1": "LABEL_1"}"#, Err(()));
+        check(r#"{"10": "k", "2": "c", "0": "a"}"#, Ok(Some(&["a", "k", "c"])));
+    }
+}

@@ -13,6 +13,8 @@ pub(super) static LLAMA: Family = Family {
         "MistralForCausalLM",
         "MixtralForCausalLM",
         "IQuestCoderForCausalLM",
+        "LlavaForConditionalGeneration",
+        "VLlama3ForCausalLM",
     ],
     unprefixed: &["LlamaModel"],
     tensors: &[
@@ -39,6 +41,28 @@ pub(super) static LLAMA: Family = Family {
         count: &["num_local_experts"],
         members: &[("w1", Tensor::FfnGateExps), ("w2", Tensor::FfnDownExps), ("w3", Tensor::FfnUpExps)],
     }],
+    ..LLAMA_LIKE
+};
+
+/// `LlamaEmbedNemotronModel` in the reference's `conversion/llama.py`.
+pub(super) static LLAMA_EMBED: Family = Family {
+    name: "llama-embed",
+    architectures: &["LlamaBidirectionalModel"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::RopeFreqs,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnK,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnNorm,
+        Tensor::FfnGate,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+    ],
     ..LLAMA_LIKE
 };
 

@@ -5,16 +5,15 @@
 //! of each tensor ([`map_name`]). A [`Family`] is data, and states only in what it differs from a plain decoder; a new one
 //! is a new file and a line in [`FAMILIES`]. What is no row of a table here is refused: this module guesses nothing.
 
+mod bert;
 mod cohere;
 pub mod config_class;
 mod config_defaults;
-mod deepseek;
 mod ernie;
 mod exaone;
 mod family;
 mod gemma;
 mod glm4;
-mod gpt_oss;
 mod granite;
 pub mod hparams;
 mod hunyuan;
@@ -23,9 +22,11 @@ mod lfm2;
 mod lfm2_moe;
 mod llama;
 mod minicpm;
-mod minimax;
+mod mistral3;
 mod model_types;
+mod modern_bert;
 mod nemotron;
+mod nomic_bert;
 mod olmo;
 mod phi;
 mod plain;
@@ -33,20 +34,18 @@ mod powf;
 mod qwen2;
 mod qwen3;
 mod qwen_moe;
-mod qwen_next;
+mod qwen_vl;
 mod reference;
 mod rope;
 mod stablelm;
+mod t5;
 mod tensor;
 
-pub use family::{By, Computed, Cut, Family, Heads, MoreLayers, Skip, Split, Stack, Tiled, Vocabulary};
+pub use family::{Computed, CutRows, Family, Heads, Skip, Split, Stack, Vocabulary};
 pub use hparams::{HparamError, Hparams};
 pub use key::{Key, Model, Store, When};
 pub use rope::Rope;
-pub use tensor::{
-    Extent, Mapped, Tensor, is_beyond, is_computed, is_text, layer_in, map_name, number, predicting_name,
-    stem, usual_name,
-};
+pub use tensor::{Extent, Mapped, Tensor, is_computed, is_text, layer_in, map_name, number, stem};
 
 /// Every family.
 pub const FAMILIES: &[&Family] = &[
@@ -55,8 +54,6 @@ pub const FAMILIES: &[&Family] = &[
     &qwen3::QWEN3,
     &qwen_moe::QWEN2_MOE,
     &qwen_moe::QWEN3_MOE,
-    &qwen_next::QWEN35,
-    &qwen_next::QWEN35_MOE,
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
@@ -75,21 +72,28 @@ pub const FAMILIES: &[&Family] = &[
     &cohere::COHERE2,
     &stablelm::STABLELM,
     &glm4::GLM4,
-    &glm4::GLM4_MOE,
     &ernie::ERNIE,
-    &ernie::ERNIE_MOE,
     &exaone::EXAONE4,
     &hunyuan::HUNYUAN,
     &lfm2::LFM2,
     &lfm2_moe::LFM2_MOE,
     &minicpm::MINICPM,
     &nemotron::NEMOTRON,
-    &deepseek::DEEPSEEK,
-    &deepseek::DEEPSEEK2,
-    &gpt_oss::GPT_OSS,
-    &minimax::MINIMAX_M2,
-    &deepseek::GLM4_MOE_LITE,
-    &deepseek::DOTS1,
+    &bert::BERT,
+    &bert::DISTIL_BERT,
+    &bert::ROBERTA,
+    &bert::XLM_ROBERTA,
+    &bert::JINA_BERT,
+    &nomic_bert::NOMIC_BERT,
+    &modern_bert::MODERN_BERT,
+    &modern_bert::EURO_BERT,
+    &t5::T5,
+    &t5::T5_ENCODER,
+    &qwen_vl::QWEN2_VL,
+    &qwen_vl::QWEN3_VL,
+    &mistral3::MISTRAL3,
+    &gemma::GEMMA_EMBEDDING,
+    &llama::LLAMA_EMBED,
 ];
 
 /// The family of a checkpoint's architecture (`LlamaForCausalLM`).
@@ -118,6 +122,8 @@ pub struct Dimensions {
     pub embedding: Option<u64>,
     /// Width of the feed-forward layer.
     pub feed_forward: Option<u64>,
+    /// Positions in a text.
+    pub positions: Option<u64>,
     /// Query heads.
     pub heads: Option<u64>,
     /// Key heads.
@@ -130,14 +136,6 @@ pub struct Dimensions {
     pub expert_feed_forward: Option<u64>,
     /// Width of the shared experts' feed-forward layer.
     pub shared_feed_forward: Option<u64>,
-    /// Width of what keys and values are made of, where that is less than they are.
-    pub latent: Option<u64>,
-    /// Values of a key that do not turn, where those that turn are apart.
-    pub nope: Option<u64>,
-    /// Width of a value, where it is another than a key's.
-    pub value_head: Option<u64>,
-    /// The heads of a linear attention.
-    pub linear: Option<LinearHeads>,
 }
 
 impl Dimensions {
@@ -145,58 +143,24 @@ impl Dimensions {
     pub fn of(h: &Hparams) -> Self {
         let number = |keys: &[&str]| h.find(keys).and_then(|(_, v)| v.as_u64());
         let stated = |key: &str| h.get(key).and_then(serde_json::Value::as_u64);
-        let embedding = number(&["hidden_size"]);
-        let heads = number(QUERY_HEADS);
-        let head = h.get("head_dim").map_or_else(
+        let embedding = number(&["hidden_size", "n_embd", "dim", "d_model"]);
+        let heads = number(QUERY_HEADS).or_else(|| number(&["n_head", "num_heads"]));
+        let head = h.get("head_dim").or_else(|| h.get("d_kv")).map_or_else(
             || embedding.zip(heads).and_then(|(width, heads)| width.checked_div(heads)),
             serde_json::Value::as_u64,
         );
         Dimensions {
             vocabulary: number(&["vocab_size"]),
             embedding,
-            feed_forward: number(&["intermediate_size"]),
+            feed_forward: number(&["intermediate_size", "n_inner", "hidden_dim", "d_ff"]),
+            positions: number(&["max_position_embeddings"]),
             heads,
             key_heads: if KEY_HEADS.iter().any(|k| h.has(k)) { number(KEY_HEADS).or(heads) } else { None },
             head,
-            experts: number(&["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"]),
+            experts: number(&["num_local_experts", "num_experts"]),
             expert_feed_forward: stated("moe_intermediate_size").or_else(|| stated("intermediate_size")),
             shared_feed_forward: number(&["shared_expert_intermediate_size", "shared_intermediate_size"]),
-            latent: stated("kv_lora_rank"),
-            nope: stated("qk_nope_head_dim"),
-            value_head: stated("v_head_dim"),
-            linear: LinearHeads::of(h),
         }
-    }
-}
-
-/// The heads of a linear attention: none of these numbers is zero, and every key has as many values as any other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinearHeads {
-    /// How many keys.
-    pub keys: u64,
-    /// How many values.
-    pub values: u64,
-    /// Width of a key, and of a query.
-    pub key: u64,
-    /// Width of a value.
-    pub value: u64,
-}
-
-impl LinearHeads {
-    fn of(h: &Hparams) -> Option<Self> {
-        let stated = |key: &str| h.count(&[key]).ok().flatten().map(u64::from).filter(|n| *n > 0);
-        let heads = LinearHeads {
-            keys: stated("linear_num_key_heads")?,
-            values: stated("linear_num_value_heads")?,
-            key: stated("linear_key_head_dim")?,
-            value: stated("linear_value_head_dim")?,
-        };
-        heads.values.is_multiple_of(heads.keys).then_some(heads)
-    }
-
-    /// Values that share a key.
-    pub fn values_of_a_key(&self) -> u64 {
-        self.values / self.keys
     }
 }
 
@@ -229,7 +193,7 @@ mod tests {
         for family in FAMILIES {
             let mut seen = std::collections::HashSet::new();
             for tensor in family.tensors {
-                for alias in family.names(*tensor) {
+                for alias in tensor.aliases() {
                     assert!(seen.insert(alias), "{alias} in {}", family.name);
                 }
             }

@@ -22,7 +22,7 @@ pub(super) static QWEN3: Family = Family {
         Tensor::FfnDown,
         Tensor::FfnUp,
     ],
-    keys: &[Key::Common, Key::Pooling],
+    keys: &[Key::Common, Key::Pooling, Key::Ranking],
     vocabulary: Vocabulary::Qwen2,
     rerankers: true,
     ..Family::PLAIN

@@ -37,16 +37,8 @@ pub enum Extent {
     SharedFeedForward,
     /// Three times the width of the residual stream.
     ThreeEmbedding,
-    /// Width of what keys and values are made of.
-    Latent,
-    /// Values of a key that do not turn.
-    Nope,
-    /// Width of a value.
-    ValueHead,
-    /// Width of a key in a linear attention.
-    LinearKey,
-    /// Width of all values of a linear attention that share a key.
-    LinearValues,
+    /// Positions in a text.
+    Positions,
     /// One.
     One,
     /// Whatever the checkpoint has.
@@ -72,11 +64,7 @@ impl Extent {
             Extent::ExpertFeedForward => d.expert_feed_forward,
             Extent::SharedFeedForward => d.shared_feed_forward,
             Extent::ThreeEmbedding => d.embedding?.checked_mul(3),
-            Extent::Latent => d.latent,
-            Extent::Nope => d.nope,
-            Extent::ValueHead => d.value_head,
-            Extent::LinearKey => d.linear.map(|linear| linear.key),
-            Extent::LinearValues => d.linear.map(|linear| linear.values_of_a_key() * linear.value),
+            Extent::Positions => d.positions,
             Extent::One => Some(1),
             Extent::Any => None,
         }
@@ -101,7 +89,7 @@ macro_rules! tensors {
                 match self { $(Tensor::$variant => &[$($alias,)*],)* }
             }
 
-            /// Extents of the weight in the checkpoint's order, rows first; a bias has all but the last of them.
+            /// Extents of the weight in the checkpoint's order, rows first; a bias has the first of them.
             /// Empty where no checkpoint has the tensor.
             pub const fn extents(self) -> &'static [Extent] {
                 match self { $(Tensor::$variant => &[$(Extent::$extent,)*],)* }
@@ -112,54 +100,70 @@ macro_rules! tensors {
 
 tensors! {
     TokenEmbd = "token_embd", [Vocabulary, Embedding],
-        ["model.embed_tokens", "embed_tokens"];
+        [
+            "model.embed_tokens", "embed_tokens", "embeddings.word_embeddings", "embeddings.tok_embeddings", "shared",
+            "encoder.embed_tokens", "decoder.embed_tokens"
+        ];
     TokenEmbdNorm = "token_embd_norm", [Embedding],
-        ["model.embedding_norm"];
+        ["model.embedding_norm", "embeddings.LayerNorm", "embeddings.norm", "emb_ln"];
+    TokenTypes = "token_types", [Any, Embedding],
+        ["embeddings.token_type_embeddings"];
+    PosEmbd = "position_embd", [Positions, Embedding],
+        ["embeddings.position_embeddings"];
     OutputNorm = "output_norm", [Embedding],
-        ["model.norm", "norm"];
+        ["model.norm", "norm", "final_norm"];
     Output = "output", [Vocabulary, Embedding],
         ["lm_head", "model.lm_head"];
     RopeFreqs = "rope_freqs", [], [];
     RopeFactorsLong = "rope_factors_long", [], [];
     RopeFactorsShort = "rope_factors_short", [], [];
     AttnNorm = "blk.{}.attn_norm", [Embedding],
-        ["model.layers.{}.input_layernorm", "layers.{}.input_layernorm", "model.layers.{}.operator_norm"];
+        [
+            "model.layers.{}.input_layernorm", "layers.{}.input_layernorm", "model.layers.{}.operator_norm",
+            "layers.{}.attn_norm"
+        ];
+    AttnNorm2 = "blk.{}.attn_norm_2", [Embedding],
+        ["encoder.layer.{}.layer_norm_1"];
     AttnQkv = "blk.{}.attn_qkv", [QueryKeyValue, Embedding],
-        ["model.layers.{}.self_attn.qkv_proj"];
+        ["model.layers.{}.self_attn.qkv_proj", "encoder.layers.{}.attn.Wqkv", "layers.{}.attn.Wqkv"];
     AttnQ = "blk.{}.attn_q", [Query, Embedding],
-        ["model.layers.{}.self_attn.q_proj", "layers.{}.self_attn.q_proj"];
+        [
+            "model.layers.{}.self_attn.q_proj", "layers.{}.self_attn.q_proj",
+            "encoder.layer.{}.attention.self.query", "transformer.layer.{}.attention.q_lin"
+        ];
     AttnQNorm = "blk.{}.attn_q_norm", [Head],
         [
             "model.layers.{}.self_attn.q_norm", "layers.{}.self_attn.q_norm",
-            "model.layers.{}.self_attn.q_layernorm", "model.layers.{}.self_attn.query_layernorm"
+            "model.layers.{}.self_attn.q_layernorm", "model.layers.{}.self_attn.query_layernorm",
+            "encoder.layer.{}.attention.self.layer_norm_q"
         ];
     AttnK = "blk.{}.attn_k", [Key, Embedding],
-        ["model.layers.{}.self_attn.k_proj", "layers.{}.self_attn.k_proj"];
+        [
+            "model.layers.{}.self_attn.k_proj", "layers.{}.self_attn.k_proj",
+            "encoder.layer.{}.attention.self.key", "transformer.layer.{}.attention.k_lin"
+        ];
     AttnKNorm = "blk.{}.attn_k_norm", [Head],
         [
             "model.layers.{}.self_attn.k_norm", "layers.{}.self_attn.k_norm",
-            "model.layers.{}.self_attn.k_layernorm", "model.layers.{}.self_attn.key_layernorm"
+            "model.layers.{}.self_attn.k_layernorm", "model.layers.{}.self_attn.key_layernorm",
+            "encoder.layer.{}.attention.self.layer_norm_k"
         ];
     AttnV = "blk.{}.attn_v", [Key, Embedding],
-        ["model.layers.{}.self_attn.v_proj", "layers.{}.self_attn.v_proj"];
+        [
+            "model.layers.{}.self_attn.v_proj", "layers.{}.self_attn.v_proj",
+            "encoder.layer.{}.attention.self.value", "transformer.layer.{}.attention.v_lin"
+        ];
     AttnOut = "blk.{}.attn_output", [Embedding, Query],
         [
-            "model.layers.{}.self_attn.o_proj", "layers.{}.self_attn.o_proj", "model.layers.{}.self_attn.out_proj"
+            "model.layers.{}.self_attn.o_proj", "layers.{}.self_attn.o_proj", "model.layers.{}.self_attn.out_proj",
+            "encoder.layer.{}.attention.output.dense", "transformer.layer.{}.attention.out_lin",
+            "encoder.layers.{}.attn.out_proj", "layers.{}.attn.Wo"
         ];
-    AttnQA = "blk.{}.attn_q_a", [Any, Embedding],
-        ["model.layers.{}.self_attn.q_a_proj"];
-    AttnQB = "blk.{}.attn_q_b", [Any, Any],
-        ["model.layers.{}.self_attn.q_b_proj"];
-    AttnQANorm = "blk.{}.attn_q_a_norm", [Any],
-        ["model.layers.{}.self_attn.q_a_layernorm"];
-    AttnKvAMqa = "blk.{}.attn_kv_a_mqa", [Any, Embedding],
-        ["model.layers.{}.self_attn.kv_a_proj_with_mqa"];
-    AttnKB = "blk.{}.attn_k_b", [KeyHeads, Latent, Nope],
-        ["model.layers.{}.self_attn.k_b_proj"];
-    AttnVB = "blk.{}.attn_v_b", [KeyHeads, ValueHead, Latent],
-        ["model.layers.{}.self_attn.v_b_proj"];
-    AttnKvANorm = "blk.{}.attn_kv_a_norm", [Any],
-        ["model.layers.{}.self_attn.kv_a_layernorm"];
+    AttnOutNorm = "blk.{}.attn_output_norm", [Embedding],
+        [
+            "encoder.layer.{}.attention.output.LayerNorm", "transformer.layer.{}.sa_layer_norm",
+            "encoder.layers.{}.norm1"
+        ];
     AttnSinks = "blk.{}.attn_sinks", [Heads],
         ["model.layers.{}.self_attn.sinks"];
     AttnPostNorm = "blk.{}.post_attention_norm", [Embedding],
@@ -168,7 +172,8 @@ tensors! {
         ["model.layers.{}.post_self_attn_layernorm"];
     FfnNorm = "blk.{}.ffn_norm", [Embedding],
         [
-            "model.layers.{}.post_attention_layernorm", "layers.{}.post_attention_layernorm", "model.layers.{}.ffn_norm"
+            "model.layers.{}.post_attention_layernorm", "layers.{}.post_attention_layernorm", "model.layers.{}.ffn_norm",
+            "layers.{}.mlp_norm"
         ];
     FfnPreNorm = "blk.{}.ffn_norm", [Embedding],
         ["model.layers.{}.pre_feedforward_layernorm", "layers.{}.pre_feedforward_layernorm"];
@@ -181,84 +186,148 @@ tensors! {
         [
             "model.layers.{}.block_sparse_moe.gate", "model.layers.{}.mlp.gate",
             "model.layers.{}.block_sparse_moe.router.layer", "model.layers.{}.mlp.router",
-            "model.layers.{}.feed_forward.gate", "model.layers.{}.feed_forward.router"
+            "model.layers.{}.feed_forward.gate", "encoder.layers.{}.mlp.router.layer"
         ];
     FfnGateInpShexp = "blk.{}.ffn_gate_inp_shexp", [One, Embedding],
         ["model.layers.{}.mlp.shared_expert_gate"];
     FfnGate = "blk.{}.ffn_gate", [FeedForward, Embedding],
         [
             "model.layers.{}.mlp.gate_proj", "layers.{}.mlp.gate_proj", "model.layers.{}.feed_forward.w1",
-            "model.layers.{}.feed_forward.gate_proj"
+            "encoder.layers.{}.mlp.fc12", "encoder.layer.{}.mlp.gated_layers_w"
         ];
     FfnDown = "blk.{}.ffn_down", [Embedding, FeedForward],
         [
             "model.layers.{}.mlp.down_proj", "layers.{}.mlp.down_proj",
             "model.layers.{}.mlp.c_proj", "model.layers.{}.feed_forward.w2",
-            "model.layers.{}.feed_forward.down_proj"
+            "encoder.layer.{}.output.dense", "transformer.layer.{}.ffn.lin2", "encoder.layers.{}.mlp.fc2",
+            "encoder.layer.{}.mlp.wo", "encoder.layer.{}.mlp.down_layer", "layers.{}.mlp.Wo"
         ];
     FfnUp = "blk.{}.ffn_up", [FeedForward, Embedding],
         [
             "model.layers.{}.mlp.up_proj", "layers.{}.mlp.up_proj",
             "model.layers.{}.mlp.c_fc", "model.layers.{}.mlp.gate_up_proj",
-            "model.layers.{}.feed_forward.w3", "model.layers.{}.feed_forward.up_proj"
+            "model.layers.{}.feed_forward.w3",
+            "encoder.layer.{}.intermediate.dense", "transformer.layer.{}.ffn.lin1",
+            "encoder.layers.{}.mlp.fc1", "encoder.layers.{}.mlp.fc11",
+            "encoder.layer.{}.mlp.gated_layers", "encoder.layer.{}.mlp.gated_layers_v",
+            "encoder.layer.{}.mlp.up_gated_layer", "layers.{}.mlp.Wi"
         ];
     FfnGateExps = "blk.{}.ffn_gate_exps", [Experts, ExpertFeedForward, Embedding],
         ["model.layers.{}.mlp.experts.gate_proj"];
     FfnDownExps = "blk.{}.ffn_down_exps", [Experts, Embedding, ExpertFeedForward],
-        ["model.layers.{}.mlp.experts.down_proj", "model.layers.{}.block_sparse_moe.output_linear"];
+        [
+            "model.layers.{}.mlp.experts.down_proj", "model.layers.{}.block_sparse_moe.output_linear",
+            "encoder.layers.{}.mlp.experts.mlp.w2"
+        ];
     FfnUpExps = "blk.{}.ffn_up_exps", [Experts, ExpertFeedForward, Embedding],
-        ["model.layers.{}.mlp.experts.up_proj"];
+        ["model.layers.{}.mlp.experts.up_proj", "encoder.layers.{}.mlp.experts.mlp.w1"];
     FfnExpProbsB = "blk.{}.exp_probs_b", [Experts],
-        [
-            "model.layers.{}.feed_forward.expert_bias", "model.layers.{}.mlp.gate.e_score_correction",
-            "model.layers.{}.mlp.moe_statics.e_score_correction",
-            "model.layers.{}.block_sparse_moe.e_score_correction"
-        ];
+        ["model.layers.{}.feed_forward.expert_bias"];
     FfnGateShexp = "blk.{}.ffn_gate_shexp", [SharedFeedForward, Embedding],
-        [
-            "model.layers.{}.mlp.shared_expert.gate_proj", "model.layers.{}.mlp.shared_experts.gate_proj",
-            "model.layers.{}.feed_forward.shared_expert.gate_proj"
-        ];
+        ["model.layers.{}.mlp.shared_expert.gate_proj"];
     FfnDownShexp = "blk.{}.ffn_down_shexp", [Embedding, SharedFeedForward],
-        [
-            "model.layers.{}.mlp.shared_expert.down_proj", "model.layers.{}.shared_mlp.output_linear",
-            "model.layers.{}.mlp.shared_experts.down_proj", "model.layers.{}.feed_forward.shared_expert.down_proj"
-        ];
+        ["model.layers.{}.mlp.shared_expert.down_proj", "model.layers.{}.shared_mlp.output_linear"];
     FfnUpShexp = "blk.{}.ffn_up_shexp", [SharedFeedForward, Embedding],
+        ["model.layers.{}.mlp.shared_expert.up_proj"];
+    PerLayerTokenEmbd = "per_layer_token_embd", [Any, Any],
+        ["model.embed_tokens_per_layer"];
+    PerLayerModelProj = "per_layer_model_proj", [Any, Embedding],
+        ["model.per_layer_model_projection"];
+    PerLayerInpGate = "blk.{}.inp_gate", [Any, Embedding],
+        ["model.layers.{}.per_layer_input_gate"];
+    PerLayerProj = "blk.{}.proj", [Embedding, Any],
+        ["model.layers.{}.per_layer_projection"];
+    PerLayerProjNorm = "per_layer_proj_norm", [Any],
+        ["model.per_layer_projection_norm"];
+    PerLayerPostNorm = "blk.{}.post_norm", [Embedding],
+        ["model.layers.{}.post_per_layer_input_norm"];
+    AltupProj = "altup_proj", [Any, Embedding, Embedding],
+        [];
+    AltupUnembdProj = "altup_unembd_proj", [Any, Embedding, Embedding],
+        [];
+    AltupCorrectCoef = "blk.{}.altup_correct_coef", [Any, Any],
+        ["model.layers.{}.altup.correction_coefs"];
+    AltupCorrectScale = "blk.{}.altup_correct_scale", [Embedding],
+        ["model.layers.{}.altup.correct_output_scale"];
+    AltupPredictCoef = "blk.{}.altup_predict_coef", [Any, Any],
+        ["model.layers.{}.altup.prediction_coefs"];
+    AltupRouter = "blk.{}.altup_router", [Any, Embedding],
+        ["model.layers.{}.altup.modality_router"];
+    AltupRouterNorm = "blk.{}.altup_router_norm", [Embedding],
+        ["model.layers.{}.altup.router_norm"];
+    LaurelL = "blk.{}.laurel_l", [Any, Embedding],
+        ["model.layers.{}.laurel.linear_left"];
+    LaurelR = "blk.{}.laurel_r", [Embedding, Any],
+        ["model.layers.{}.laurel.linear_right"];
+    LaurelPostNorm = "blk.{}.laurel_post_norm", [Embedding],
+        ["model.layers.{}.laurel.post_laurel_norm"];
+    LayerOutNorm = "blk.{}.layer_output_norm", [Embedding],
         [
-            "model.layers.{}.mlp.shared_expert.up_proj", "model.layers.{}.mlp.shared_experts.up_proj",
-            "model.layers.{}.feed_forward.shared_expert.up_proj"
+            "encoder.layer.{}.output.LayerNorm", "transformer.layer.{}.output_layer_norm", "encoder.layers.{}.norm2",
+            "encoder.layer.{}.mlp.layernorm", "encoder.layer.{}.layer_norm_2"
         ];
-    SsmConv1d = "blk.{}.ssm_conv1d", [Any, One, Any],
-        ["backbone.layers.{}.mixer.conv1d", "model.layers.{}.mamba.conv1d"];
-    SsmDt = "blk.{}.ssm_dt", [Any, Any],
-        ["backbone.layers.{}.mixer.dt_proj", "model.layers.{}.mamba.dt_proj"];
-    SsmA = "blk.{}.ssm_a", [Any, Any],
-        ["backbone.layers.{}.mixer.A_log", "model.layers.{}.mamba.A_log"];
-    SsmNorm = "blk.{}.ssm_norm", [Any],
-        ["backbone.layers.{}.mixer.norm", "model.layers.{}.mamba.norm"];
-    SsmOut = "blk.{}.ssm_out", [Embedding, Any],
-        ["backbone.layers.{}.mixer.out_proj", "model.layers.{}.mamba.out_proj"];
-    AttnGate = "blk.{}.attn_gate", [Any, Embedding],
-        ["model.layers.{}.linear_attn.in_proj_z"];
-    SsmBetaAlpha = "blk.{}.ssm_ba", [Any, Embedding],
-        ["model.layers.{}.linear_attn.in_proj_ba"];
-    SsmBeta = "blk.{}.ssm_beta", [Any, Embedding],
-        ["model.layers.{}.linear_attn.in_proj_b"];
-    SsmAlpha = "blk.{}.ssm_alpha", [Any, Embedding],
-        ["model.layers.{}.linear_attn.in_proj_a"];
-    NextnEhProj = "blk.{}.nextn.eh_proj", [Embedding, Any],
-        ["model.layers.{}.eh_proj"];
-    NextnEmbedTokens = "blk.{}.nextn.embed_tokens", [Vocabulary, Embedding],
-        ["model.layers.{}.embed_tokens"];
-    NextnEnorm = "blk.{}.nextn.enorm", [Embedding],
-        ["model.layers.{}.enorm"];
-    NextnHnorm = "blk.{}.nextn.hnorm", [Embedding],
-        ["model.layers.{}.hnorm"];
-    NextnSharedHeadHead = "blk.{}.nextn.shared_head_head", [Vocabulary, Embedding],
-        ["model.layers.{}.shared_head.head"];
-    NextnSharedHeadNorm = "blk.{}.nextn.shared_head_norm", [Embedding],
-        ["model.layers.{}.shared_head.norm"];
+    Cls = "cls", [Any, Embedding],
+        ["classifier", "classifier.dense", "pre_classifier", "head.dense"];
+    ClsOut = "cls.output", [Any, Embedding],
+        ["classifier.out_proj"];
+    ClsNorm = "cls.norm", [Embedding],
+        ["head.norm"];
+    EncAttnNorm = "enc.blk.{}.attn_norm", [Embedding],
+        ["encoder.block.{}.layer.0.layer_norm"];
+    EncAttnQ = "enc.blk.{}.attn_q", [Query, Embedding],
+        ["encoder.block.{}.layer.0.SelfAttention.q"];
+    EncAttnK = "enc.blk.{}.attn_k", [Query, Embedding],
+        ["encoder.block.{}.layer.0.SelfAttention.k"];
+    EncAttnV = "enc.blk.{}.attn_v", [Query, Embedding],
+        ["encoder.block.{}.layer.0.SelfAttention.v"];
+    EncAttnOut = "enc.blk.{}.attn_o", [Embedding, Query],
+        ["encoder.block.{}.layer.0.SelfAttention.o"];
+    EncAttnRelB = "enc.blk.{}.attn_rel_b", [Any, Heads],
+        ["encoder.block.{}.layer.0.SelfAttention.relative_attention_bias"];
+    EncFfnNorm = "enc.blk.{}.ffn_norm", [Embedding],
+        ["encoder.block.{}.layer.1.layer_norm"];
+    EncFfnGate = "enc.blk.{}.ffn_gate", [FeedForward, Embedding],
+        ["encoder.block.{}.layer.1.DenseReluDense.wi_0"];
+    EncFfnDown = "enc.blk.{}.ffn_down", [Embedding, FeedForward],
+        ["encoder.block.{}.layer.1.DenseReluDense.wo"];
+    EncFfnUp = "enc.blk.{}.ffn_up", [FeedForward, Embedding],
+        ["encoder.block.{}.layer.1.DenseReluDense.wi", "encoder.block.{}.layer.1.DenseReluDense.wi_1"];
+    EncOutputNorm = "enc.output_norm", [Embedding],
+        ["encoder.final_layer_norm"];
+    DecAttnNorm = "dec.blk.{}.attn_norm", [Embedding],
+        ["decoder.block.{}.layer.0.layer_norm"];
+    DecAttnQ = "dec.blk.{}.attn_q", [Query, Embedding],
+        ["decoder.block.{}.layer.0.SelfAttention.q"];
+    DecAttnK = "dec.blk.{}.attn_k", [Query, Embedding],
+        ["decoder.block.{}.layer.0.SelfAttention.k"];
+    DecAttnV = "dec.blk.{}.attn_v", [Query, Embedding],
+        ["decoder.block.{}.layer.0.SelfAttention.v"];
+    DecAttnOut = "dec.blk.{}.attn_o", [Embedding, Query],
+        ["decoder.block.{}.layer.0.SelfAttention.o"];
+    DecAttnRelB = "dec.blk.{}.attn_rel_b", [Any, Heads],
+        ["decoder.block.{}.layer.0.SelfAttention.relative_attention_bias"];
+    DecCrossAttnNorm = "dec.blk.{}.cross_attn_norm", [Embedding],
+        ["decoder.block.{}.layer.1.layer_norm"];
+    DecCrossAttnQ = "dec.blk.{}.cross_attn_q", [Query, Embedding],
+        ["decoder.block.{}.layer.1.EncDecAttention.q"];
+    DecCrossAttnK = "dec.blk.{}.cross_attn_k", [Query, Embedding],
+        ["decoder.block.{}.layer.1.EncDecAttention.k"];
+    DecCrossAttnV = "dec.blk.{}.cross_attn_v", [Query, Embedding],
+        ["decoder.block.{}.layer.1.EncDecAttention.v"];
+    DecCrossAttnOut = "dec.blk.{}.cross_attn_o", [Embedding, Query],
+        ["decoder.block.{}.layer.1.EncDecAttention.o"];
+    DecCrossAttnRelB = "dec.blk.{}.cross_attn_rel_b", [Any, Heads],
+        ["decoder.block.{}.layer.1.EncDecAttention.relative_attention_bias"];
+    DecFfnNorm = "dec.blk.{}.ffn_norm", [Embedding],
+        ["decoder.block.{}.layer.2.layer_norm"];
+    DecFfnGate = "dec.blk.{}.ffn_gate", [FeedForward, Embedding],
+        ["decoder.block.{}.layer.2.DenseReluDense.wi_0"];
+    DecFfnDown = "dec.blk.{}.ffn_down", [Embedding, FeedForward],
+        ["decoder.block.{}.layer.2.DenseReluDense.wo"];
+    DecFfnUp = "dec.blk.{}.ffn_up", [FeedForward, Embedding],
+        ["decoder.block.{}.layer.2.DenseReluDense.wi", "decoder.block.{}.layer.2.DenseReluDense.wi_1"];
+    DecOutputNorm = "dec.output_norm", [Embedding],
+        ["decoder.final_layer_norm"];
     ShortconvConv = "blk.{}.shortconv.conv", [Embedding, One, Any],
         ["model.layers.{}.conv.conv"];
     ShortconvInProj = "blk.{}.shortconv.in_proj", [ThreeEmbedding, Embedding],
@@ -268,32 +337,23 @@ tensors! {
 }
 
 impl Tensor {
-    /// Whether the name has no suffix in the GGUF file; those in checkpoints are whole.
-    pub const fn is_bare(self) -> bool {
-        matches!(self, Tensor::SsmA)
-    }
-
-    /// Whether the checkpoint has logarithms of rates, and the GGUF file the rates, less than nothing.
-    pub const fn is_rate(self) -> bool {
-        matches!(self, Tensor::SsmA)
-    }
-
-    /// Whether there is a bias only, of the weight's extents.
-    pub const fn is_bias(self) -> bool {
-        matches!(self, Tensor::FfnExpProbsB)
-    }
-
     /// Whether the matrix stays F32 whatever type is asked for (the list in `ModelBase.prepare_tensors`).
     pub const fn stays_f32(self) -> bool {
         matches!(
             self,
-            Tensor::FfnGateInp | Tensor::FfnGateInpShexp | Tensor::SsmConv1d | Tensor::ShortconvConv
+            Tensor::FfnGateInp
+                | Tensor::FfnGateInpShexp
+                | Tensor::PosEmbd
+                | Tensor::TokenTypes
+                | Tensor::AltupCorrectCoef
+                | Tensor::AltupPredictCoef
+                | Tensor::ShortconvConv
         )
     }
 
     /// Whether an extent of one in the middle of the checkpoint's shape is left out.
     pub const fn is_squeezed(self) -> bool {
-        matches!(self, Tensor::ShortconvConv | Tensor::SsmConv1d)
+        matches!(self, Tensor::ShortconvConv)
     }
 }
 
@@ -311,11 +371,7 @@ pub struct Mapped {
 impl Mapped {
     /// Name in the GGUF file.
     pub fn name(&self) -> String {
-        let suffix = match self.bias {
-            true => ".bias",
-            false if self.tensor.is_bare() => "",
-            false => ".weight",
-        };
+        let suffix = if self.bias { ".bias" } else { ".weight" };
         let layer = self.layer.map(|n| n.to_string()).unwrap_or_default();
         self.tensor.name().replace("{}", &layer) + suffix
     }
@@ -323,55 +379,17 @@ impl Mapped {
     /// Extents in the checkpoint's order, of those that the family has for the weight.
     pub fn extents(&self, family: &Family) -> &'static [Extent] {
         let all = family.extents(self.tensor);
-        match self.bias && !self.tensor.is_bias() {
-            true if self.tensor.is_squeezed() => &all[..1],
-            true => &all[..all.len().saturating_sub(1).max(1)],
-            false => all,
-        }
+        if self.bias { &all[..all.len().min(1)] } else { all }
     }
 }
 
-/// What the checkpoint's tensor `name` is in a model of the family that has so many layers.
-pub fn map_name(name: &str, family: &Family, layers: u32) -> Option<Mapped> {
-    let stem = stem(name);
-    family.tensors.iter().find_map(|&tensor| {
-        let (text, bias) = if tensor.is_bare() { (name, false) } else { stem? };
-        let layer = family.names(tensor).iter().find_map(|alias| layer_in(text, alias, layers))?;
+/// What the checkpoint's tensor `name` is in a model of `layers` layers that has `tensors`.
+pub fn map_name(name: &str, tensors: &[Tensor], layers: u32) -> Option<Mapped> {
+    let (stem, bias) = stem(name)?;
+    tensors.iter().find_map(|&tensor| {
+        let layer = tensor.aliases().iter().find_map(|alias| layer_in(stem, alias, layers))?;
         Some(Mapped { tensor, layer, bias })
     })
-}
-
-/// The usual form of the name of a text model's tensor (`ModelBase.filter_tensors`).
-pub fn usual_name(name: &str) -> String {
-    let name = name.replace("language_model.", "");
-    match name.strip_suffix("e_score_correction_bias") {
-        Some(before) => format!("{before}e_score_correction.bias"),
-        None => name,
-    }
-}
-
-/// The usual name of a tensor of layers that predict more tokens than the next, which is called `mtp.` something, in a
-/// model of `layers` other layers (`_QwenMtpMixin.filter_tensors`).
-pub fn predicting_name(name: &str, layers: u32) -> Option<String> {
-    const NAMES: [(&str, &str); 4] = [
-        ("fc", "eh_proj"),
-        ("pre_fc_norm_embedding", "enorm"),
-        ("pre_fc_norm_hidden", "hnorm"),
-        ("norm", "shared_head.norm"),
-    ];
-    let name = name.strip_prefix("model.").unwrap_or(name).strip_prefix("mtp.")?;
-    if let Some((layer, rest)) = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
-        return Some(format!("model.layers.{}.{rest}", layers.checked_add(number(layer)?)?));
-    }
-    let (module, suffix) = name.split_once('.')?;
-    let (_, usual) = NAMES.iter().find(|(own, _)| *own == module && !suffix.contains('.'))?;
-    Some(format!("model.layers.{layers}.{usual}.{suffix}"))
-}
-
-/// Whether the tensor belongs to a layer beyond `layers` of them.
-pub fn is_beyond(name: &str, layers: u32) -> bool {
-    let digits = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
-    digits.and_then(number).is_some_and(|layer| layer >= layers)
 }
 
 /// The name of a tensor without `.weight` or `.bias`, and whether it was the latter.
@@ -450,10 +468,9 @@ mod tests {
 
     #[test]
     fn names_map_to_layers_that_exist() {
-        let tensors = &[Tensor::TokenEmbd, Tensor::AttnQ, Tensor::Output, Tensor::SsmA, Tensor::SsmDt];
-        let family = Family { tensors, ..Family::PLAIN };
+        let all = [Tensor::TokenEmbd, Tensor::AttnQ, Tensor::Output];
         let check = |name: &str, expected: Option<&str>| {
-            assert_eq!(map_name(name, &family, 3).map(|m| m.name()).as_deref(), expected, "{name}");
+            assert_eq!(map_name(name, &all, 3).map(|m| m.name()).as_deref(), expected, "{name}");
         };
         check("model.embed_tokens.weight", Some("token_embd.weight"));
         check("embed_tokens.weight", Some("token_embd.weight"));
@@ -466,35 +483,12 @@ mod tests {
         check("model.layers.x.self_attn.q_proj.weight", None);
         check("model.layers.1.self_attn.k_proj.weight", None);
         check("model.layers.1.self_attn.q_proj", None);
-        check("backbone.layers.1.mixer.A_log", Some("blk.1.ssm_a"));
-        check("backbone.layers.1.mixer.A_log.weight", None);
-        check("backbone.layers.1.mixer.dt_proj.bias", Some("blk.1.ssm_dt.bias"));
     }
 
     #[test]
     fn biases_have_the_rows_extent() {
-        let tensors = &[Tensor::AttnK, Tensor::FfnUpExps];
-        let family = Family { tensors, ..Family::PLAIN };
-        let extents = |name| map_name(name, &family, 1).unwrap().extents(&family);
-        assert_eq!(extents("model.layers.0.self_attn.k_proj.bias"), [Extent::Key]);
-        let expected = [Extent::Experts, Extent::ExpertFeedForward];
-        assert_eq!(extents("model.layers.0.mlp.experts.up_proj.bias"), expected);
-    }
-
-    #[test]
-    fn layers_that_predict_have_usual_names() {
-        let check = |name: &str, expected: Option<&str>| {
-            assert_eq!(predicting_name(name, 3).as_deref(), expected, "{name}");
-        };
-        check("mtp.layers.0.mlp.up_proj.weight", Some("model.layers.3.mlp.up_proj.weight"));
-        check("model.mtp.layers.1.mlp.up_proj.weight", Some("model.layers.4.mlp.up_proj.weight"));
-        check("mtp.fc.weight", Some("model.layers.3.eh_proj.weight"));
-        check("mtp.pre_fc_norm_hidden.weight", Some("model.layers.3.hnorm.weight"));
-        check("mtp.other.weight", None);
-        check("model.layers.1.mlp.up_proj.weight", None);
-        assert!(is_beyond("model.layers.3.eh_proj.weight", 3));
-        assert!(!is_beyond("model.layers.2.mlp.up_proj.weight", 3) && !is_beyond("lm_head.weight", 3));
-        assert_eq!(usual_name("x.gate.e_score_correction_bias"), "x.gate.e_score_correction.bias");
+        let m = map_name("model.layers.0.self_attn.k_proj.bias", &[Tensor::AttnK], 1).unwrap();
+        assert_eq!(m.extents(&Family::PLAIN), [Extent::Key]);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
+use super::config::Config;
 use super::{ConvertError as E, Recipe, TensorRecipe};
 use crate::arch::hparams::{double, finite, single};
 use crate::arch::key::partial_width;
-use crate::arch::{Computed, Family, HparamError, Hparams, Mapped, Model, Rope, Tensor};
+use crate::arch::{Computed, HparamError, Mapped, Model, Rope, Tensor};
 use crate::gguf::{GgmlType, Value};
 
 /// The factor of attention where rope is stretched.
@@ -19,8 +20,9 @@ pub(super) struct Made {
 }
 
 /// The family's tensors.
-pub(super) fn tensors(h: &Hparams, rope: &Rope, family: &Family) -> Result<Made, E> {
-    let model = Model { hparams: h, rope };
+pub(super) fn tensors(config: &Config, rope: &Rope) -> Result<Made, E> {
+    let family = config.family;
+    let model = Model { hparams: &config.hparams, rope, file: &config.file };
     let Made { mut metadata, mut recipes } = Made::default();
     let mut add = |tensor: Tensor, values: Vec<f32>| {
         if !family.tensors.contains(&tensor) {

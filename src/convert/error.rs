@@ -29,8 +29,6 @@ pub enum ConvertError {
     ModelType { model_type: String, architecture: String },
     #[error("the weights are quantized already (`{method}`), which is not supported yet")]
     Quantized { method: String },
-    #[error("rerankers are not supported yet")]
-    Reranker,
     #[error(transparent)]
     Hparam(#[from] HparamError),
     #[error(transparent)]
@@ -55,8 +53,6 @@ pub enum ConvertError {
     Dtype { name: String, dtype: Dtype },
     #[error("tensor `{name}` has the shape {found:?}, not {expected}")]
     Shape { name: String, found: Vec<u64>, expected: String },
-    #[error("tensor `{name}` has no `{weight}` to go with")]
-    Scales { name: String, weight: String },
     #[error("`{file}`: {why}")]
     Pooling { file: String, why: &'static str },
 }
@@ -70,9 +66,9 @@ impl ConvertError {
                 | ConvertError::ModelType { .. }
                 | ConvertError::NoModelType
                 | ConvertError::Quantized { .. }
-                | ConvertError::Reranker
                 | ConvertError::Expert { .. }
                 | ConvertError::Dtype { .. }
+                | ConvertError::Hparam(HparamError::Unsupported { .. })
                 | ConvertError::Tokenizer(TokenizerError::Unsupported { .. } | TokenizerError::Class(_))
         )
     }

@@ -6,7 +6,6 @@
 use serde_json::Value as Json;
 
 use super::config::{Config, json};
-use super::quantized::Scheme;
 use super::{ConvertError as E, OutType};
 use crate::arch::hparams::{count, finite, single};
 use crate::arch::key::integers;
@@ -103,38 +102,51 @@ pub(super) fn write(
 ) -> Result<(), E> {
     let mut hparams = config.hparams.clone();
     (config.family.adjust)(&mut hparams)?;
-    let model = Model { hparams: &hparams, rope };
+    let model = Model { hparams: &hparams, rope, file: &config.file };
     let mut keys = Keys { arch: config.family.name, out };
-    let mut left: Vec<&Key> = config.family.keys.iter().rev().collect();
-    while let Some(key) = left.pop() {
+    let source = Source { checkpoint, model: &model, out_type, is_reranker: config.answers.is_some() };
+    write_keys(config.family.keys, &source, &mut keys)?;
+    keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
+    Ok(())
+}
+
+/// What keys are written of.
+struct Source<'a> {
+    checkpoint: &'a Checkpoint,
+    model: &'a Model<'a>,
+    out_type: OutType,
+    is_reranker: bool,
+}
+
+fn write_keys(list: &[Key], source: &Source<'_>, keys: &mut Keys<'_>) -> Result<(), E> {
+    let model = source.model;
+    for key in list {
         match key {
-            Key::All(several) => left.extend(several.iter().rev()),
-            Key::Common => {
-                keys.set("block_count", config.family.layers(&hparams)?);
-                write_common(&model, &mut keys)?;
-                keys.out.set("general.file_type", file_type(out_type, &config.scheme));
-            }
-            Key::FileType => keys.out.set("general.file_type", file_type(out_type, &config.scheme)),
-            Key::Pooling => write_pooling(checkpoint, &hparams, &mut keys)?,
+            Key::Common => write_common(model, source.out_type, keys)?,
+            Key::FileType => keys.out.set("general.file_type", file_type(source.out_type)),
+            Key::Pooling => write_pooling(source.checkpoint, model.hparams, keys)?,
+            Key::Ranking if source.is_reranker => write_ranking(keys),
+            Key::Ranking => {}
+            Key::These(list) => write_keys(list, source, keys)?,
             Key::Of(key, store, when, names) => {
                 if let Some(value) = model.value(*store, *when, names)? {
                     keys.set(key, value);
                 }
             }
-            Key::Is(key, value) => match value(&model)? {
+            Key::Is(key, value) => match value(model)? {
                 Some(Value::F32(value)) => keys.set(key, finite(key, value)?),
                 Some(value) => keys.set(key, value),
                 None => {}
             },
         }
     }
-    keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
     Ok(())
 }
 
-/// What `TextModel.set_gguf_parameters` has between the number of layers and the type.
-fn write_common(model: &Model<'_>, keys: &mut Keys<'_>) -> Result<(), HparamError> {
+/// `TextModel.set_gguf_parameters`.
+fn write_common(model: &Model<'_>, out_type: OutType, keys: &mut Keys<'_>) -> Result<(), HparamError> {
     let h = model.hparams;
+    keys.set("block_count", model.layers()?);
     keys.table(model, DIMENSIONS)?;
     if h.get("is_causal") == Some(&Json::Bool(false)) {
         keys.set("attention.causal", false);
@@ -149,13 +161,13 @@ fn write_common(model: &Model<'_>, keys: &mut Keys<'_>) -> Result<(), HparamErro
         keys.set("attention.key_length", width);
         keys.set("attention.value_length", width);
     }
+    keys.out.set("general.file_type", file_type(out_type));
     Ok(())
 }
 
 /// `general.file_type` (`LlamaFileType`).
-fn file_type(out_type: OutType, scheme: &Scheme) -> u32 {
+fn file_type(out_type: OutType) -> u32 {
     match out_type {
-        OutType::F32 | OutType::F16 | OutType::BF16 | OutType::Auto if *scheme == Scheme::Mxfp4 => 38,
         OutType::F32 => 0,
         OutType::F16 | OutType::Auto => 1,
         OutType::Q8_0 => 7,
@@ -221,6 +233,19 @@ fn write_rope(keys: &mut Keys<'_>, rope: &Rope) -> Result<(), HparamError> {
 const MEAN: u32 = 1;
 const CLS: u32 = 2;
 const LAST: u32 = 3;
+const RANK: u32 = 4;
+
+/// `Qwen3Model.set_gguf_parameters`: a reranker is asked for a yes or a no.
+fn write_ranking(keys: &mut Keys<'_>) {
+    const QUESTION: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and \
+        the Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: \
+        Given a web search query, retrieve relevant passages that answer the query\n<Query>: {query}\n<Document>: \
+        {document}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+    keys.set("pooling_type", RANK);
+    keys.set("classifier.output_labels", vec!["yes".to_owned(), "no".to_owned()]);
+    keys.out.set("tokenizer.chat_template.rerank", QUESTION);
+    keys.out.set("tokenizer.chat_templates", vec!["rerank".to_owned()]);
+}
 
 /// `TextModel._try_set_pooling_type`: sentence-transformers' modules, and a classifier's pooling.
 fn write_pooling(checkpoint: &Checkpoint, h: &Hparams, keys: &mut Keys<'_>) -> Result<(), E> {

@@ -7,9 +7,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::config::{self, Config};
-use super::{
-    Change, ConvertError as E, OutType, Recipe, RowOrder, TensorRecipe, computed, parameters, tensors,
-};
+use super::{ConvertError as E, OutType, Recipe, RowOrder, TensorRecipe, computed, parameters, tensors};
 use crate::arch::{HparamError, Rope};
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{GgmlType, Metadata, Value};
@@ -369,15 +367,12 @@ fn what_is_not_supported_is_named() {
     assert!(matches!(&e, E::Architecture(name) if name == "NoSuchModel"), "{e}");
     let e = refused(&llama(json!({ "architectures": [] })), &rows);
     assert!(matches!(&e, E::NoArchitecture), "{e}");
-    let e = refused(&llama(json!({ "model_type": "bert" })), &rows);
-    assert!(matches!(&e, E::ModelType { model_type, .. } if model_type == "bert"), "{e}");
+    let e = refused(&llama(json!({ "model_type": "xlnet" })), &rows);
+    assert!(matches!(&e, E::ModelType { model_type, .. } if model_type == "xlnet"), "{e}");
     let e = refused(&llama(json!({ "model_type": null })), &rows);
     assert!(matches!(&e, E::NoModelType), "{e}");
-    let e = refused(&llama(json!({ "quantization_config": { "quant_method": "gptq" } })), &rows);
-    assert!(matches!(&e, E::Quantized { method } if method == "gptq"), "{e}");
-    let nvfp4 = json!({ "quantization_config": { "quant_method": "modelopt", "quant_algo": "NVFP4" } });
-    let e = refused(&llama(nvfp4), &rows);
-    assert!(matches!(&e, E::Quantized { method } if method == "NVFP4"), "{e}");
+    let e = refused(&llama(json!({ "quantization_config": { "quant_method": "fp8" } })), &rows);
+    assert!(matches!(&e, E::Quantized { method } if method == "fp8"), "{e}");
     let e = refused(&llama(json!({ "llm_config": {} })), &rows);
     assert!(matches!(&e, E::Hparam(HparamError::Unsupported { key, .. }) if key == "llm_config"), "{e}");
     let e = refused(&llama(json!({ "text_config": 7 })), &rows);
@@ -441,7 +436,7 @@ fn experts_become_one_tensor_of_a_part_each() {
     let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
     let gate = tensors.iter().find(|t| t.name == "blk.0.ffn_gate_exps.weight").unwrap();
     assert_eq!((gate.shape.as_slice(), gate.ty), ([8, 6, 2].as_slice(), GgmlType::BF16));
-    let Recipe::Rows { parts, order: RowOrder::Natural, change: Change::None } = &gate.source else {
+    let Recipe::Rows { parts, order: RowOrder::Natural, plus: 0.0 } = &gate.source else {
         panic!("{gate:?}")
     };
     let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
@@ -503,19 +498,46 @@ fn a_text_model_within_another_is_found() {
     let found = convert(&checkpoint, OutType::BF16).unwrap();
     assert_eq!(found.tensors[0].shape, [8, 2]);
     let norm = found.tensors.iter().find(|t| t.name == "output_norm.weight").unwrap();
-    assert!(matches!(norm.source, Recipe::Rows { change: Change::Plus(1.0), .. }));
+    assert!(matches!(norm.source, Recipe::Rows { plus: 1.0, .. }));
     assert_eq!(found.metadata.get("gemma3.attention.sliding_window"), Some(&4096u32.into()));
     assert_eq!(found.metadata.get("gemma3.rope.freq_base_swa"), Some(&10000f32.into()));
 }
 
 #[test]
-fn rerankers_are_told_from_other_qwen3() {
-    let config =
-        llama(json!({ "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 4 }));
-    let (dir, checkpoint) = folder(&config, &layers("model.", "BF16"));
-    convert(&checkpoint, OutType::BF16).unwrap();
-    std::fs::write(dir.path().join("README.md"), "---\n---\n# Qwen3-Reranker-0.6B\n").unwrap();
-    assert!(matches!(convert(&checkpoint, OutType::BF16), Err(E::Reranker)));
+fn rerankers_keep_the_rows_of_their_answers() {
+    let tied = json!({
+        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 4, "tie_word_embeddings": true
+    });
+    let (dir, checkpoint) = folder(&llama(tied), &layers("model.", "BF16"));
+    let plain = convert(&checkpoint, OutType::BF16).unwrap();
+    assert_eq!(plain.metadata.get("qwen3.pooling_type"), None);
+
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file("README.md", "---\n---\n# Qwen3-Reranker-0.6B\n");
+    file("tokenizer_config.json", r#"{ "tokenizer_class": "Qwen2Tokenizer", "unk_token": "e" }"#);
+    let vocab = |list: &str| {
+        file(
+            "tokenizer.json",
+            &format!(r#"{{ "model": {{ "type": "BPE", "vocab": {list}, "merges": [] }} }}"#),
+        );
+    };
+    let answers = |expected: [u64; 2]| {
+        let found = convert(&checkpoint, OutType::BF16).unwrap();
+        let names: Vec<&str> = found.tensors.iter().map(|t| t.name.as_str()).take(2).collect();
+        assert_eq!(names, ["cls.output.weight", "token_embd.weight"]);
+        let Recipe::Rows { parts, .. } = &found.tensors[0].source else { panic!("rows") };
+        let Recipe::Rows { parts: whole, .. } = &found.tensors[1].source else { panic!("rows") };
+        let rows: Vec<u64> = parts.iter().map(|p| (p.offset - whole[0].offset) / 16).collect();
+        assert_eq!((rows.as_slice(), found.tensors[0].shape.as_slice()), (&expected[..], &[8, 2][..]));
+        assert_eq!(found.metadata.get("qwen3.pooling_type"), Some(&4u32.into()));
+    };
+    vocab(r#"{ "e": 1, "no": 3, "yes": 7 }"#);
+    answers([7, 3]);
+    // What is no token is the unknown one.
+    vocab(r#"{ "e": 1, "yes": 9 }"#);
+    answers([9, 1]);
+    vocab(r#"{ "e": 1, "yes": 10 }"#);
+    assert!(matches!(convert(&checkpoint, OutType::BF16), Err(E::Shape { .. })));
 }
 
 #[test]
@@ -527,4 +549,67 @@ fn hostile_module_paths_stay_in_the_folder() {
         std::fs::write(dir.path().join("modules.json"), modules.to_string()).unwrap();
         assert!(matches!(convert(&checkpoint, OutType::BF16), Err(E::Pooling { .. })), "{path}");
     }
+}
+
+/// A Roberta whose texts start at position 2.
+#[test]
+fn positions_of_padding_are_cut_off() {
+    let config = json!({
+        "architectures": ["XLMRobertaForSequenceClassification"], "model_type": "xlm-roberta", "hidden_size": 8,
+        "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 10,
+        "max_position_embeddings": 6, "pad_token_id": 1, "id2label": { "0": "LABEL_0" }
+    });
+    let rows: Vec<Row> = [
+        ("roberta.embeddings.position_embeddings.weight", "F16", vec![6, 8]),
+        ("roberta.embeddings.position_ids", "I64", vec![1, 6]),
+        ("roberta.encoder.layer.0.output.LayerNorm.gamma", "F16", vec![8]),
+        ("roberta.encoder.layer.0.output.LayerNorm.beta", "F16", vec![8]),
+        ("classifier.weight", "F16", vec![1, 8]),
+        ("classifier.bias", "F16", vec![1]),
+    ]
+    .map(|(name, ty, shape)| (name.to_owned(), ty, shape))
+    .into();
+    let (_dir, checkpoint) = folder(&config, &rows);
+    let found = convert(&checkpoint, OutType::Auto).unwrap();
+    let names: Vec<(&str, &[u64])> = found.tensors.iter().map(|t| (t.name.as_str(), &*t.shape)).collect();
+    assert_eq!(
+        names,
+        [
+            ("cls.output.bias", &[1][..]),
+            ("cls.output.weight", &[8, 1]),
+            ("position_embd.weight", &[8, 4]),
+            ("blk.0.layer_output_norm.bias", &[8]),
+            ("blk.0.layer_output_norm.weight", &[8]),
+        ]
+    );
+    let Recipe::Rows { parts, .. } = &found.tensors[2].source else { panic!("rows") };
+    let source = checkpoint.tensor("roberta.embeddings.position_embeddings.weight").unwrap();
+    assert_eq!(parts[0].offset, source.entry.range.start + 2 * 8 * 2);
+    assert_eq!(found.tensors[2].ty, GgmlType::F32);
+    assert_eq!(found.metadata.get("bert.context_length"), Some(&4u32.into()));
+    let labels = Value::from(vec!["LABEL_0".to_owned()]);
+    assert_eq!(found.metadata.get("bert.classifier.output_labels"), Some(&labels));
+}
+
+/// T5's embeddings stand under up to three names.
+#[test]
+fn the_first_of_shared_tensors_counts() {
+    let config = json!({
+        "architectures": ["T5EncoderModel"], "model_type": "t5", "d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 1,
+        "num_heads": 2, "vocab_size": 10
+    });
+    let rows: Vec<Row> = [
+        ("shared.weight", vec![10, 8]),
+        ("encoder.embed_tokens.weight", vec![10, 8]),
+        ("encoder.block.0.layer.0.layer_norm.weight", vec![8]),
+    ]
+    .map(|(name, shape)| (name.to_owned(), "F32", shape))
+    .into();
+    let (_dir, checkpoint) = folder(&config, &rows);
+    let found = convert(&checkpoint, OutType::F32).unwrap();
+    let names: Vec<&str> = found.tensors.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["enc.blk.0.attn_norm.weight", "token_embd.weight"]);
+    let Recipe::Rows { parts, .. } = &found.tensors[1].source else { panic!("rows") };
+    assert_eq!(parts[0].name, "encoder.embed_tokens.weight");
+    assert_eq!(found.metadata.get("t5encoder.context_length"), Some(&512u32.into()));
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::TokenizerError as E;
-use super::class::Class;
+use super::class::{Class, Mask};
 use super::json::{ADDED_TOKENS, AddedEntry, TOKENIZER_CONFIG, TokenizerFiles, object};
 
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
@@ -321,6 +321,14 @@ fn fill_defaults(files: &TokenizerFiles<'_>, class: &Class, named: &mut HashMap<
                 *special = Special::Token(Token { normalized: Some(false), ..Token::special(text) });
             }
         }
+    }
+    if class.mask != Mask::Plain
+        && let Some(Some(special)) = named.get_mut("mask_token")
+        && let Special::Text(text) = special
+    {
+        let normalized = (class.mask == Mask::Exact).then_some(false);
+        let content = std::mem::take(text);
+        *special = Special::Token(Token { content, lstrip: true, normalized, ..Token::default() });
     }
     if files.tokenizer.is_none() && class.name == "GPT2Tokenizer" {
         // The slow class makes added tokens of them, which come to replace those that are listed.

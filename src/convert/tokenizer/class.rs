@@ -19,26 +19,64 @@ pub(super) struct Class {
     pub(super) exact_specials: bool,
     /// The post-processor is made anew from `add_bos_token` and `add_eos_token`, whose defaults these are.
     pub(super) template: Option<(bool, bool)>,
+    /// The mask token, where it is a plain string, becomes an added token that takes the space before it.
+    pub(super) mask: Mask,
+    /// The normalizer is set to `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`.
+    pub(super) bert_normalizer: bool,
     /// `add_prefix_space` cannot be set without a SentencePiece model.
     pub(super) prefix_space_needs_slow: bool,
 }
 
+/// What a class makes of a mask token that is a plain string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mask {
+    /// What it makes of any special token.
+    Plain,
+    /// An added token that is not normalized.
+    Exact,
+    /// An added token that is.
+    Normalized,
+}
+
+/// `PreTrainedTokenizerFast`.
+const PLAIN: Class = Class {
+    name: "PreTrainedTokenizer",
+    defaults: &[],
+    exact_specials: false,
+    template: None,
+    mask: Mask::Plain,
+    bert_normalizer: false,
+    prefix_space_needs_slow: false,
+};
+
+/// The special tokens of Bert's tokenizers.
+const BERT_DEFAULTS: &[(&str, Option<&str>)] = &[
+    ("unk_token", Some("[UNK]")),
+    ("sep_token", Some("[SEP]")),
+    ("pad_token", Some("[PAD]")),
+    ("cls_token", Some("[CLS]")),
+    ("mask_token", Some("[MASK]")),
+];
+
+/// Those of Roberta's.
+const ROBERTA_DEFAULTS: &[(&str, Option<&str>)] = &[
+    ("bos_token", Some("<s>")),
+    ("eos_token", Some("</s>")),
+    ("sep_token", Some("</s>")),
+    ("cls_token", Some("<s>")),
+    ("unk_token", Some("<unk>")),
+    ("pad_token", Some("<pad>")),
+    ("mask_token", Some("<mask>")),
+];
+
 const END_OF_TEXT: Option<&str> = Some("<|endoftext|>");
 
 const CLASSES: &[Class] = &[
-    Class {
-        name: "PreTrainedTokenizer",
-        defaults: &[],
-        exact_specials: false,
-        template: None,
-        prefix_space_needs_slow: false,
-    },
+    PLAIN,
     Class {
         name: "GPT2Tokenizer",
         defaults: &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)],
-        exact_specials: false,
-        template: None,
-        prefix_space_needs_slow: false,
+        ..PLAIN
     },
     Class {
         name: "Qwen2Tokenizer",
@@ -49,15 +87,14 @@ const CLASSES: &[Class] = &[
             ("pad_token", END_OF_TEXT),
         ],
         exact_specials: true,
-        template: None,
-        prefix_space_needs_slow: false,
+        ..PLAIN
     },
     Class {
         name: "LlamaTokenizer",
         defaults: &[("bos_token", Some("<s>")), ("eos_token", Some("</s>")), ("unk_token", Some("<unk>"))],
-        exact_specials: false,
         template: Some((true, false)),
         prefix_space_needs_slow: true,
+        ..PLAIN
     },
     Class {
         name: "GPTNeoXTokenizer",
@@ -67,9 +104,8 @@ const CLASSES: &[Class] = &[
             ("unk_token", END_OF_TEXT),
             ("pad_token", None),
         ],
-        exact_specials: false,
         template: Some((false, false)),
-        prefix_space_needs_slow: false,
+        ..PLAIN
     },
     Class {
         name: "GemmaTokenizer",
@@ -79,9 +115,8 @@ const CLASSES: &[Class] = &[
             ("unk_token", Some("<unk>")),
             ("pad_token", Some("<pad>")),
         ],
-        exact_specials: false,
         template: Some((true, false)),
-        prefix_space_needs_slow: false,
+        ..PLAIN
     },
     Class {
         name: "CohereTokenizer",
@@ -90,17 +125,22 @@ const CLASSES: &[Class] = &[
             ("eos_token", Some("<|END_OF_TURN_TOKEN|>")),
             ("unk_token", Some("<UNK>")),
         ],
-        exact_specials: false,
         template: Some((true, false)),
-        prefix_space_needs_slow: false,
+        ..PLAIN
     },
+    Class { name: "BertTokenizer", defaults: BERT_DEFAULTS, bert_normalizer: true, ..PLAIN },
+    Class { name: "DistilBertTokenizer", defaults: BERT_DEFAULTS, bert_normalizer: true, ..PLAIN },
+    Class { name: "RobertaTokenizer", defaults: ROBERTA_DEFAULTS, mask: Mask::Exact, ..PLAIN },
+    Class { name: "XLMRobertaTokenizer", defaults: ROBERTA_DEFAULTS, mask: Mask::Normalized, ..PLAIN },
 ];
 
 /// Classes of the model types whose checkpoints name none. Source: `TOKENIZER_MAPPING_NAMES`.
 const BY_MODEL_TYPE: &[(&str, &str)] = &[
     ("arcee", "LlamaTokenizer"),
+    ("bert", "BertTokenizer"),
     ("cohere", "CohereTokenizer"),
     ("cohere2", "CohereTokenizer"),
+    ("distilbert", "DistilBertTokenizer"),
     ("ernie4_5", "LlamaTokenizer"),
     ("exaone4", "GPT2Tokenizer"),
     ("gemma", "GemmaTokenizer"),
@@ -109,8 +149,11 @@ const BY_MODEL_TYPE: &[(&str, &str)] = &[
     ("gemma3_text", "GemmaTokenizer"),
     ("glm4", "PreTrainedTokenizer"),
     ("llama", "LlamaTokenizer"),
+    ("llava", "LlamaTokenizer"),
     ("mistral", "LlamaTokenizer"),
+    ("mistral3", "LlamaTokenizer"),
     ("mixtral", "LlamaTokenizer"),
+    ("modernbert", "PreTrainedTokenizer"),
     ("nemotron", "PreTrainedTokenizer"),
     ("olmo", "GPTNeoXTokenizer"),
     ("olmo2", "GPTNeoXTokenizer"),
@@ -119,12 +162,18 @@ const BY_MODEL_TYPE: &[(&str, &str)] = &[
     ("phi3", "LlamaTokenizer"),
     ("phimoe", "LlamaTokenizer"),
     ("qwen2", "Qwen2Tokenizer"),
+    ("qwen2_5_vl", "Qwen2Tokenizer"),
     ("qwen2_moe", "Qwen2Tokenizer"),
+    ("qwen2_vl", "Qwen2Tokenizer"),
     ("qwen3", "Qwen2Tokenizer"),
     ("qwen3_moe", "Qwen2Tokenizer"),
+    ("qwen3_vl", "Qwen2Tokenizer"),
+    ("qwen3_vl_moe", "Qwen2Tokenizer"),
+    ("roberta", "RobertaTokenizer"),
     ("smollm3", "PreTrainedTokenizer"),
     ("stablelm", "GPTNeoXTokenizer"),
     ("starcoder2", "GPT2Tokenizer"),
+    ("xlm-roberta", "XLMRobertaTokenizer"),
 ];
 
 impl Class {

@@ -15,13 +15,13 @@ pub enum TokenizerError {
     Json { file: String, source: serde_json::Error },
     #[error("`{0}` is no UTF-8 text")]
     Encoding(String),
-    #[error("`tokenizer.model` is no SentencePiece model")]
-    SentencePiece(#[source] prost::DecodeError),
-    #[error("`tokenizer.model` is {0} bytes long, more than any SentencePiece model")]
-    ModelTooLong(usize),
+    #[error("`{file}` is no SentencePiece model")]
+    SentencePiece { file: String, source: prost::DecodeError },
+    #[error("`{file}` is {bytes} bytes long, more than any SentencePiece model")]
+    ModelTooLong { file: String, bytes: usize },
     #[error("there is no `{0}`")]
     Missing(&'static str),
-    #[error("`{file}`: {found} is not supported; SentencePiece, and BPE in `tokenizer.json`, are")]
+    #[error("`{file}`: {found} is not supported for this architecture")]
     Unsupported { file: &'static str, found: String },
     #[error("`{file}`: `{field}` must be {expected}, not `{found}`")]
     Field { file: String, field: String, expected: &'static str, found: String },
@@ -57,7 +57,7 @@ impl TokenizerError {
             TokenizerError::Missing(_) => Some(
                 "a checkpoint has its tokenizer beside its weights: `tokenizer.json`, `tokenizer.model`, or `vocab.json` and `merges.txt`",
             ),
-            TokenizerError::Json { .. } | TokenizerError::SentencePiece(_) => {
+            TokenizerError::Json { .. } | TokenizerError::SentencePiece { .. } => {
                 Some("the file is damaged or incomplete; fetch it again")
             }
             _ => None,

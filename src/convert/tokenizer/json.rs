@@ -52,7 +52,7 @@ pub(super) struct AddedEntry {
 }
 
 /// `model`, of whatever type.
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 pub(super) struct Model {
     #[serde(default, rename = "type")]
     pub(super) kind: Option<String>,
@@ -71,16 +71,22 @@ pub(super) struct Model {
     #[serde(default)]
     pub(super) ignore_merges: Option<bool>,
     #[serde(default)]
+    pub(super) max_input_chars_per_word: Option<usize>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) unk_id: Option<Value>,
+    #[serde(default)]
     pub(super) vocab: Vocabulary,
     #[serde(default)]
     pub(super) merges: Merges,
 }
 
-/// Tokens and their ids in the file's order; empty where the model has no map of them (Unigram).
+/// Tokens and their ids in the file's order.
 #[derive(Default)]
 pub(super) struct Vocabulary {
     pub(super) tokens: Strings,
     pub(super) ids: Vec<u32>,
+    /// One for each token, where the model has a list of both (Unigram).
+    pub(super) scores: Vec<f64>,
 }
 
 /// Merges in order of rank, in either of the two ways in which they are written.
@@ -126,6 +132,38 @@ impl Visitor<'_> for Push<'_> {
     }
 }
 
+/// A token of a list, which goes to another one; gives its score.
+struct Scored<'a>(&'a mut Strings);
+
+impl<'de> DeserializeSeed<'de> for Scored<'_> {
+    type Value = f64;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<f64, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Scored<'_> {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token and its score")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<f64, A::Error> {
+        let short = |n| A::Error::invalid_length(n, &"a token and its score");
+        seq.next_element_seed(Push(self.0))?.ok_or_else(|| short(0))?;
+        let score: serde_json::Number = seq.next_element()?.ok_or_else(|| short(1))?;
+        // An integer would be one in the GGUF file as well, where all are of the same type.
+        let score = score.as_f64().filter(|_| score.is_f64());
+        let score = score.ok_or_else(|| A::Error::custom("`vocab`: a score has no decimal point"))?;
+        match seq.next_element::<IgnoredAny>()? {
+            Some(_) => Err(short(3)),
+            None => Ok(score),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Vocabulary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct V;
@@ -133,7 +171,7 @@ impl<'de> Deserialize<'de> for Vocabulary {
             type Value = Vocabulary;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of tokens to ids as `vocab`")
+                f.write_str("a map of tokens to ids or a list of tokens and scores as `vocab`")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
@@ -150,8 +188,13 @@ impl<'de> Deserialize<'de> for Vocabulary {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vocabulary, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Vocabulary::default())
+                let mut vocabulary = Vocabulary::default();
+                while let Some(score) = seq.next_element_seed(Scored(&mut vocabulary.tokens))? {
+                    let id = u32::try_from(vocabulary.ids.len());
+                    vocabulary.ids.push(id.map_err(|_| A::Error::custom("`vocab`: too many tokens"))?);
+                    vocabulary.scores.push(score);
+                }
+                Ok(vocabulary)
             }
         }
         deserializer.deserialize_any(V)

@@ -59,6 +59,18 @@ impl Tokens {
         self.slot(token).1
     }
 
+    /// The token of this id.
+    pub(super) fn text(&self, id: u32) -> Option<String> {
+        let number = self.listed.ids.iter().position(|i| *i == id)?;
+        Some(String::from_utf8_lossy(&self.listed.tokens[number]).into_owned())
+    }
+
+    /// All of them with their ids.
+    pub(super) fn all(&self) -> HashMap<String, u32> {
+        let Vocabulary { tokens, ids, .. } = &self.listed;
+        tokens.iter().map(|t| String::from_utf8_lossy(t).into_owned()).zip(ids.iter().copied()).collect()
+    }
+
     pub(super) fn id(&self, token: &str) -> Option<u32> {
         self.number(token.as_bytes()).map(|number| self.listed.ids[number as usize])
     }
@@ -193,6 +205,11 @@ impl Lean {
         (0..self.merges.len()).filter_map(|rank| self.merges.pair(rank).ok().flatten())
     }
 
+    /// All tokens.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     /// Takes note of the words that come of this, so that one model serves them all.
     pub(super) fn listen(&self, listening: bool) {
         self.state().listening = listening;
@@ -205,7 +222,7 @@ impl Lean {
 
     /// The library's model, of what these pairs of bytes may need.
     fn build(&self, pairs: &BytePairs) -> tokenizers::Result<BPE> {
-        let Vocabulary { tokens, ids } = &self.tokens.listed;
+        let Vocabulary { tokens, ids, .. } = &self.tokens.listed;
         let always = |token: &[u8]| {
             token.len() < 2
                 || self.traits.byte_fallback && token.starts_with(b"<0x")
@@ -273,14 +290,11 @@ impl Model for Lean {
     }
 
     fn id_to_token(&self, id: u32) -> Option<String> {
-        let Vocabulary { tokens, ids } = &self.tokens.listed;
-        let number = ids.iter().position(|i| *i == id)?;
-        Some(String::from_utf8_lossy(&tokens[number]).into_owned())
+        self.tokens.text(id)
     }
 
     fn get_vocab(&self) -> HashMap<String, u32> {
-        let Vocabulary { tokens, ids } = &self.tokens.listed;
-        tokens.iter().map(|t| String::from_utf8_lossy(t).into_owned()).zip(ids.iter().copied()).collect()
+        self.tokens.all()
     }
 
     fn get_vocab_size(&self) -> usize {
@@ -370,6 +384,7 @@ mod tests {
         let tokens = |list: &[&str]| Vocabulary {
             tokens: list.iter().collect(),
             ids: (0..list.len() as u32).collect(),
+            scores: Vec::new(),
         };
         assert!(Tokens::new(tokens(&["a", "b", "a"])).is_none());
         for (vocabulary, missing) in [(&["a", "ab"][..], "b"), (&["b", "ab"], "a"), (&["a", "b"], "ab")] {

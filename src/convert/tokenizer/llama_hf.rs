@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::TokenizerError as E;
 use super::json::{TOKENIZER, TokenizerFiles, TokenizerJson};
-use super::load::Loaded;
+use super::load::{BPE, Loaded};
 use super::sentencepiece::Pieces;
 use super::vocab::{BYTE, CONTROL, NORMAL, USER_DEFINED};
 use crate::gguf::Strings;
@@ -32,7 +32,7 @@ pub(super) fn is_one(tokenizer: &TokenizerJson) -> Result<bool, E> {
 
 /// Every token: those of the model, then added ones beyond them.
 pub(super) fn read(files: &mut TokenizerFiles<'_>) -> Result<Pieces, E> {
-    let loaded = Loaded::new(files)?;
+    let loaded = Loaded::new(files, &[BPE])?;
     let added = loaded.tokenizer.get_added_vocabulary().get_vocab();
     let listed = &loaded.tokens.listed;
     let base = listed.ids.len();

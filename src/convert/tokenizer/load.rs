@@ -1,7 +1,7 @@
 //! The tokenizer that transformers' `AutoTokenizer` would load from a folder.
 //!
-//! In: the folder's tokenizer files. Out: [`Loaded`]. Refuses every model but BPE, and what would make the `tokenizers`
-//! library panic.
+//! In: the folder's tokenizer files. Out: [`Loaded`]. Refuses every model but those that are asked for, and what would make
+//! the `tokenizers` library panic.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,15 +21,21 @@ use super::json::{
 };
 use super::known::TEXT;
 use super::lean::{Lean, Tokens, Traits};
+use super::model::{Encoder, WordPiece};
 use super::slow;
 use crate::gguf::Strings;
+
+/// Types of models in `tokenizer.json`.
+pub(super) const BPE: &str = "BPE";
+pub(super) const WORD_PIECE: &str = "WordPiece";
+pub(super) const UNIGRAM: &str = "Unigram";
 
 /// Bytes of all added tokens; their automaton is a multiple of that. The longest known are 0.2 MB.
 const MAX_ADDED_BYTES: usize = 1 << 22;
 
 /// The library's tokenizer around a model that merges what is asked of it.
 pub(super) type Tokenizer =
-    TokenizerImpl<Lean, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+    TokenizerImpl<Encoder, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 /// A tokenizer, and what of its file the conversion writes.
 pub(super) struct Loaded {
@@ -45,8 +51,8 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Builds the tokenizer; takes the vocabulary and merges out of `files`.
-    pub(super) fn new(files: &mut TokenizerFiles<'_>) -> Result<Self, E> {
+    /// Builds the tokenizer, whose model must be of one of these types; takes the vocabulary and merges out of `files`.
+    pub(super) fn new(files: &mut TokenizerFiles<'_>, types: &[&str]) -> Result<Self, E> {
         let class = Class::of(files)?;
         let specials = Specials::gather(files, class)?;
         let prefix_space = prefix_space(files, class)?;
@@ -56,6 +62,12 @@ impl Loaded {
         });
         let flag = |key| files.option(key).is_some_and(truthy);
         let (clean_up, split_special) = (flag("clean_up_tokenization_spaces"), flag("split_special_tokens"));
+        let option = |key| files.option(key).cloned();
+        let lower_case = BertNormalizer {
+            lowercase: option("do_lower_case").unwrap_or(true.into()),
+            strip_accents: option("strip_accents").unwrap_or_default(),
+            handle_chinese_chars: option("tokenize_chinese_chars").unwrap_or(true.into()),
+        };
 
         let mut slow = match files.tokenizer {
             None => Some(slow::convert(files, class)?),
@@ -63,17 +75,30 @@ impl Loaded {
         };
         let is_slow = slow.is_some();
         let json = slow.as_mut().or(files.tokenizer.as_mut()).ok_or(E::Missing(TOKENIZER))?;
-        let kind = json.model.kind.as_deref();
-        if kind.is_some_and(|k| k != "BPE") || json.model.vocab.ids.is_empty() {
-            let found = kind.unwrap_or("an untyped model");
+        // Without a type, it is the oldest one.
+        let kind = json.model.kind.clone().unwrap_or_else(|| BPE.to_owned());
+        let scored = !json.model.vocab.scores.is_empty();
+        if !types.contains(&kind.as_str()) || json.model.vocab.ids.is_empty() || scored != (kind == UNIGRAM) {
+            let found = json.model.kind.as_deref().unwrap_or("an untyped model");
             return Err(E::Unsupported { file: TOKENIZER, found: format!("a model of type {found}") });
         }
         if let Some(version) = json.version.as_ref().filter(|v| *v != "1.0") {
             return Err(E::field(TOKENIZER, "version", "\"1.0\"", &Value::String(version.clone())));
         }
-        let (model, tokens, merges) = build_model(&mut json.model)?;
+        let normalizer = match class.bert_normalizer {
+            true => Some(bert_normalizer(json, lower_case)?),
+            false => json.normalizer.clone(),
+        };
+        let (model, tokens, merges) = match kind.as_str() {
+            BPE => build_pairs(&mut json.model)?,
+            WORD_PIECE => build_words(&mut json.model)?,
+            _ => build_list(&mut json.model)?,
+        };
         let mut tokenizer = Tokenizer::new(model);
-        add_parts(&mut tokenizer, json, prefix_space)?;
+        // Nothing is encoded with a list.
+        if kind != UNIGRAM {
+            add_parts(&mut tokenizer, json, normalizer, prefix_space)?;
+        }
 
         check_length(json.added_tokens.iter().map(|t| t.content.len()))?;
         let own: Vec<AddedToken> = json.added_tokens.iter().map(added_token).collect();
@@ -89,7 +114,8 @@ impl Loaded {
         }
         tokenizer.set_encode_special_tokens(split_special);
         // gguf-py takes them from `tokenizer.json`, or else from `merges.txt` by itself.
-        let merges = if merges.is_empty() || is_slow { slow::merges(files)? } else { merges };
+        let merges =
+            if kind == BPE && (merges.is_empty() || is_slow) { slow::merges(files)? } else { merges };
         let loaded = Loaded { tokenizer, tokens, merges, clean_up, specials };
         loaded.listen();
         Ok(loaded)
@@ -97,14 +123,15 @@ impl Loaded {
 
     /// Lets the model hear all texts that will be encoded, so that it is made once.
     fn listen(&self) {
-        self.tokenizer.get_model().listen(true);
+        let Encoder::Pairs(lean) = self.tokenizer.get_model() else { return };
+        lean.listen(true);
         let added = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().values();
         let exact = added.filter(|token| !token.normalized).map(|token| token.content.as_str());
         for text in exact.chain([TEXT]) {
             // What cannot be encoded fails when that is asked for.
             let _ = self.tokenizer.encode(text, false);
         }
-        self.tokenizer.get_model().listen(false);
+        lean.listen(false);
     }
 
     /// A token's text after encoding and decoding it.
@@ -146,14 +173,49 @@ fn check_length(lengths: impl Iterator<Item = usize>) -> Result<(), E> {
     }
 }
 
-/// The model, its tokens, and its merges as the GGUF file has them.
-fn build_model(model: &mut Model) -> Result<(Lean, Arc<Tokens>, Strings), E> {
+/// A model, its tokens, and its merges as the GGUF file has them.
+type Built = (Encoder, Arc<Tokens>, Strings);
+
+fn tokens_of(model: &mut Model) -> Result<Arc<Tokens>, E> {
+    let twice = || E::Part { part: "model", source: "a token is in `vocab` twice".into() };
+    Tokens::new(std::mem::take(&mut model.vocab)).map(Arc::new).ok_or_else(twice)
+}
+
+/// A Unigram model.
+fn build_list(model: &mut Model) -> Result<Built, E> {
+    let tokens = tokens_of(model)?;
+    Ok((Encoder::Listed(Arc::clone(&tokens)), tokens, Strings::new()))
+}
+
+/// A WordPiece model.
+fn build_words(model: &mut Model) -> Result<Built, E> {
+    /// More than any file states; time grows with its square.
+    const MAX_CHARS: usize = 10_000;
+    let missing = |field| E::field(TOKENIZER, field, "there", &Value::Null);
+    let longest = model.max_input_chars_per_word.ok_or_else(|| missing("model.max_input_chars_per_word"))?;
+    if longest > MAX_CHARS {
+        let expected = "a length that words have";
+        return Err(E::field(TOKENIZER, "model.max_input_chars_per_word", expected, &longest.into()));
+    }
+    let tokens = tokens_of(model)?;
+    let words = WordPiece {
+        tokens: Arc::clone(&tokens),
+        unknown: model.unk_token.take().ok_or_else(|| missing("model.unk_token"))?,
+        prefix: model
+            .continuing_subword_prefix
+            .take()
+            .ok_or_else(|| missing("model.continuing_subword_prefix"))?,
+        longest,
+    };
+    Ok((Encoder::Words(words), tokens, Strings::new()))
+}
+
+/// A BPE model.
+fn build_pairs(model: &mut Model) -> Result<Built, E> {
     let prefix = model.continuing_subword_prefix.take();
     let merges = std::mem::take(&mut model.merges);
     let written = check_merges(&merges, prefix.as_ref().map_or(0, String::len))?;
-    let part = |source| E::Part { part: "model", source };
-    let tokens = Tokens::new(std::mem::take(&mut model.vocab))
-        .ok_or_else(|| part("a token is in `vocab` twice".into()))?;
+    let tokens = tokens_of(model)?;
     if let Some(dropout) = model.dropout.filter(|d| *d != 0.0) {
         return Err(E::field(TOKENIZER, "model.dropout", "null", &dropout.into()));
     }
@@ -165,9 +227,34 @@ fn build_model(model: &mut Model) -> Result<(Lean, Arc<Tokens>, Strings), E> {
         byte_fallback: model.byte_fallback.unwrap_or(false),
         ignore_merges: model.ignore_merges.unwrap_or(false),
     };
-    let tokens = Arc::new(tokens);
-    let lean = Lean::new(Arc::clone(&tokens), merges, traits).map_err(|source| part(source.into()))?;
-    Ok((lean, tokens, written))
+    let lean = Lean::new(Arc::clone(&tokens), merges, traits)
+        .map_err(|source| E::Part { part: "model", source: source.into() })?;
+    Ok((Encoder::Pairs(lean), tokens, written))
+}
+
+/// What Bert's classes set a normalizer to.
+struct BertNormalizer {
+    lowercase: Value,
+    strip_accents: Value,
+    handle_chinese_chars: Value,
+}
+
+/// `BertTokenizerFast.__init__`: where one of the three differs, all are set.
+fn bert_normalizer(json: &TokenizerJson, wanted: BertNormalizer) -> Result<Value, E> {
+    let Some(mut normalizer) = json.normalizer.clone().filter(|n| !n.is_null()) else {
+        return Err(E::field(TOKENIZER, "normalizer", "there", &Value::Null));
+    };
+    let wanted = [
+        ("lowercase", wanted.lowercase),
+        ("strip_accents", wanted.strip_accents),
+        ("handle_chinese_chars", wanted.handle_chinese_chars),
+    ];
+    if wanted.iter().any(|(key, value)| normalizer.get(key).is_some_and(|stated| stated != value)) {
+        for (key, value) in wanted {
+            normalizer[key] = value;
+        }
+    }
+    Ok(normalizer)
 }
 
 /// The merges for the file: joined by a space, with spaces in tokens as `Ġ`. Refuses lines that are no pair, and right
@@ -201,9 +288,14 @@ fn check_merges(merges: &Merges, cut: usize) -> Result<Strings, E> {
 }
 
 /// Sets all but the model and the added tokens.
-fn add_parts(tokenizer: &mut Tokenizer, json: &TokenizerJson, prefix_space: Option<bool>) -> Result<(), E> {
-    if let Some(value) = &json.normalizer {
-        tokenizer.with_normalizer(Some(part::<NormalizerWrapper>("normalizer", value.clone())?));
+fn add_parts(
+    tokenizer: &mut Tokenizer,
+    json: &TokenizerJson,
+    normalizer: Option<Value>,
+    prefix_space: Option<bool>,
+) -> Result<(), E> {
+    if let Some(value) = normalizer {
+        tokenizer.with_normalizer(Some(part::<NormalizerWrapper>("normalizer", value)?));
     }
     if let Some(value) = &json.pre_tokenizer {
         let mut value = value.clone();

@@ -18,18 +18,20 @@ mod known;
 mod lean;
 mod llama_hf;
 mod load;
+mod model;
 mod patterns;
 mod pre;
 mod sentencepiece;
 mod slow;
 mod special;
+mod unigram;
 mod vocab;
 
 use serde_json::{Map, Value};
 
 pub use self::error::TokenizerError;
 use self::json::{TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, truthy};
-use self::load::Loaded;
+use self::load::{BPE, Loaded, UNIGRAM, WORD_PIECE};
 use self::sentencepiece::Added;
 use self::special::SpecialVocab;
 use crate::arch::Vocabulary;
@@ -93,20 +95,28 @@ pub fn write(
             }
             Ok(())
         }
-        Vocabulary::Glm4 => {
-            let (text, user) = ("<|endoftext|>", "<|user|>");
-            source.write_glm(&[("eos", text), ("eot", user), ("unk", text), ("bos", text)], out)
-        }
-        Vocabulary::Glm => {
-            let named = [
-                ("bos", "[gMASK]"),
-                ("eot", "<|user|>"),
-                ("unk", "<|endoftext|>"),
-                ("eom", "<|observation|>"),
-            ];
-            source.write_glm(&named, out)
-        }
+        Vocabulary::Glm4 => source.write_glm4(out),
         Vocabulary::Hunyuan => source.write_hunyuan(out),
+        Vocabulary::Bert => source.write_bert(out),
+        Vocabulary::Roberta if checkpoint.has_file(TOKENIZER) => {
+            source.write_gpt2(out)?;
+            source.write_text_kinds(out)
+        }
+        Vocabulary::Roberta => source.write_bert(out),
+        Vocabulary::XlmRoberta => source.write_xlm_roberta(out),
+        Vocabulary::JinaBert => source.write_jina_bert(out),
+        Vocabulary::NomicBert => source.write_nomic_bert(out),
+        Vocabulary::ModernBert => {
+            for mark in ["bos", "eos", "sep"] {
+                out.set(format!("tokenizer.ggml.add_{mark}_token"), true);
+            }
+            source.write_gpt2(out)
+        }
+        Vocabulary::EuroBert => {
+            out.set("tokenizer.ggml.add_bos_token", false);
+            source.write_gpt2(out)
+        }
+        Vocabulary::T5 => source.write_t5(out),
     }
 }
 
@@ -124,7 +134,26 @@ pub fn rows(checkpoint: &Checkpoint, hparams: &Map<String, Value>) -> Result<u64
     Ok((tokenizer.model.vocab.ids.len() + tokenizer.added_tokens.len()) as u64)
 }
 
+/// The ids of these tokens, as transformers gives them: that of the unknown token for what is none.
+///
+/// # Errors
+/// As [`write()`], and where there is no unknown token.
+pub fn ids<const N: usize>(checkpoint: &Checkpoint, tokens: [&str; N]) -> Result<[u32; N], TokenizerError> {
+    let mut files = TokenizerFiles::read(checkpoint)?;
+    files.read_tokenizer()?;
+    let loaded = Loaded::new(&mut files, &[BPE])?;
+    let id = |token: &str| loaded.tokenizer.token_to_id(token);
+    let unknown = loaded.specials.text("unk_token").and_then(id);
+    let mut ids = [0; N];
+    for (place, token) in ids.iter_mut().zip(tokens) {
+        let missing = || TokenizerError::field(TOKENIZER, "model.vocab", "with an answer", &token.into());
+        *place = id(token).or(unknown).ok_or_else(missing)?;
+    }
+    Ok(ids)
+}
+
 const SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+const TEXT_KINDS: &str = "tokenizer.ggml.token_type_count";
 
 impl Source<'_> {
     /// `_set_vocab_gpt2`.
@@ -135,16 +164,7 @@ impl Source<'_> {
 
     /// The tokens and merges of byte-level BPE, without special tokens.
     fn write_gpt2_tokens(&mut self, out: &mut Metadata) -> Result<Loaded, TokenizerError> {
-        let pre = self.pre_tokenizer.map(pre::named).transpose()?;
-        if self.files.tokenizer.is_none() {
-            self.files.read_tokenizer()?;
-        }
-        let mut loaded = Loaded::new(&mut self.files)?;
-        let pre = match pre {
-            Some(name) => name,
-            None => pre::recognise(&loaded.tokenizer, self.files.tokenizer.as_ref())?,
-        };
-        let tokens = vocab::tokens(&loaded, self.hparams)?;
+        let (mut loaded, tokens, pre) = self.base_tokens(&[BPE])?;
         out.set("tokenizer.ggml.model", "gpt2");
         out.set("tokenizer.ggml.pre", pre);
         out.set("tokenizer.ggml.tokens", tokens.texts);
@@ -154,6 +174,122 @@ impl Source<'_> {
             out.set("tokenizer.ggml.merges", merges);
         }
         Ok(loaded)
+    }
+
+    /// `get_vocab_base`: the tokens of a model of one of these types, and the pre-tokenizer's name.
+    fn base_tokens(&mut self, types: &[&str]) -> Result<(Loaded, vocab::Tokens, String), TokenizerError> {
+        let pre = self.pre_tokenizer.map(pre::named).transpose()?;
+        if self.files.tokenizer.is_none() {
+            self.files.read_tokenizer()?;
+        }
+        let loaded = Loaded::new(&mut self.files, types)?;
+        let pre = match pre {
+            Some(name) => name,
+            None => pre::recognise(&loaded.tokenizer, self.files.tokenizer.as_ref())?,
+        };
+        let tokens = vocab::tokens(&loaded, self.hparams)?;
+        Ok((loaded, tokens, pre.to_owned()))
+    }
+
+    /// `BertModel.set_vocab`.
+    fn write_bert(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        let (_, tokens, pre) = self.base_tokens(&[WORD_PIECE, BPE])?;
+        self.write_text_kinds(out)?;
+        let tokens = vocab::Tokens { texts: vocab::with_spaces(&tokens), ..tokens };
+        let size = tokens.texts.len() as u64;
+        out.set("tokenizer.ggml.model", "bert");
+        out.set("tokenizer.ggml.pre", pre);
+        out.set("tokenizer.ggml.tokens", tokens.texts);
+        out.set("tokenizer.ggml.token_type", tokens.types);
+        SpecialVocab::read(&self.files, &special::TYPES, Some(size))?.write(out)
+    }
+
+    /// The kinds of text that the model tells apart.
+    fn write_text_kinds(&self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        const KINDS: &str = "type_vocab_size";
+        let count = match self.hparams.get(KINDS) {
+            None => 1,
+            Some(value) => value
+                .as_u64()
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or_else(|| TokenizerError::field(json::CONFIG, KINDS, "a number", value))?,
+        };
+        out.set(TEXT_KINDS, count);
+        Ok(())
+    }
+
+    /// `BertModel._xlmroberta_set_vocab`.
+    fn write_xlm_roberta(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        let read = unigram::xlm_roberta(&mut self.files, self.hparams)?;
+        self.write_unigram(read, true, out)
+    }
+
+    /// `T5Model.set_vocab`.
+    fn write_t5(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        match unigram::t5(&self.files, self.hparams)? {
+            Some(read) => self.write_unigram(read, false, out),
+            None => self.write_sentencepiece(out),
+        }
+    }
+
+    /// Tokens with scores, what goes with them, and the special tokens among them.
+    fn write_unigram(
+        &mut self,
+        read: unigram::Unigram,
+        tells_texts_apart: bool,
+        out: &mut Metadata,
+    ) -> Result<(), TokenizerError> {
+        if self.files.tokenizer.is_none() {
+            self.files.read_tokenizer()?;
+        }
+        let size = read.pieces.texts.len() as u64;
+        out.set("tokenizer.ggml.model", "t5");
+        out.set("tokenizer.ggml.pre", "default");
+        out.set("tokenizer.ggml.tokens", read.pieces.texts);
+        out.set("tokenizer.ggml.scores", read.pieces.scores);
+        out.set("tokenizer.ggml.token_type", read.pieces.types);
+        out.set(SPACE_PREFIX, read.space_prefix);
+        if tells_texts_apart {
+            self.write_text_kinds(out)?;
+        }
+        out.set("tokenizer.ggml.remove_extra_whitespaces", read.remove_spaces);
+        if !read.char_map.is_empty() {
+            out.set("tokenizer.ggml.precompiled_charsmap", read.char_map);
+        }
+        SpecialVocab::read(&self.files, &special::TYPES, Some(size))?.write(out)
+    }
+
+    /// `JinaBertV2Model.set_vocab`.
+    fn write_jina_bert(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        const CLASS: &str = "tokenizer_class";
+        let found = self.files.option(CLASS).cloned().unwrap_or_default();
+        match found.as_str() {
+            Some("BertTokenizer") => return self.write_bert(out),
+            Some("RobertaTokenizer") => {}
+            _ => {
+                let expected = "`BertTokenizer` or `RobertaTokenizer`";
+                return Err(TokenizerError::field(TOKENIZER_CONFIG, CLASS, expected, &found));
+            }
+        }
+        self.files.read_tokenizer()?;
+        let parts = self.files.tokenizer.as_ref().and_then(|t| t.pre_tokenizer.as_ref());
+        if parts.is_some_and(|p| p["type"] == "Whitespace") {
+            return Err(unsupported(TOKENIZER, "a pre-tokenizer that splits by spaces"));
+        }
+        self.write_gpt2(out)?;
+        out.set(TEXT_KINDS, 2u32);
+        Ok(())
+    }
+
+    /// `NomicBertModel.set_vocab`.
+    fn write_nomic_bert(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        self.files.read_tokenizer()?;
+        let tokenizer = self.files.tokenizer.as_ref().ok_or(TokenizerError::Missing(TOKENIZER))?;
+        match tokenizer.model.kind.as_deref() {
+            Some(UNIGRAM) => self.write_xlm_roberta(out),
+            Some(WORD_PIECE) => self.write_bert(out),
+            other => Err(unsupported(TOKENIZER, other.unwrap_or("an untyped model"))),
+        }
     }
 
     /// `_set_vocab_sentencepiece`.
@@ -256,8 +392,8 @@ impl Source<'_> {
         self.write_pieces(pieces, out)
     }
 
-    /// `Glm4Model.set_vocab`, `_set_vocab_glm`: special tokens by their names, where no file tells.
-    fn write_glm(&mut self, named: &[(&str, &str)], out: &mut Metadata) -> Result<(), TokenizerError> {
+    /// `Glm4Model.set_vocab`.
+    fn write_glm4(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
         let loaded = self.write_gpt2_tokens(out)?;
         let added = loaded.tokenizer.get_added_vocabulary().get_vocab();
         let id = |token: &str| {
@@ -266,9 +402,10 @@ impl Source<'_> {
                 || TokenizerError::field(TOKENIZER, "added_tokens", "with GLM's", &Value::from(token));
             id.ok_or_else(missing)
         };
+        let (text, user) = (id("<|endoftext|>")?, id("<|user|>")?);
         let mut special = SpecialVocab::read(&self.files, &special::TYPES, None)?;
-        for (kind, token) in named {
-            special.set_default(kind, id(token)?);
+        for (kind, id) in [("eos", text), ("eot", user), ("unk", text), ("bos", text)] {
+            special.set_default(kind, id);
         }
         special.write(out)
     }

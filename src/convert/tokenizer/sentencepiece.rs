@@ -15,9 +15,13 @@ use crate::gguf::Strings;
 
 /// `sentencepiece.ModelProto`, as far as it is read.
 #[derive(Clone, PartialEq, Message)]
-struct ModelProto {
+pub(super) struct ModelProto {
     #[prost(message, repeated, tag = "1")]
     pieces: Vec<SentencePiece>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) trainer: Option<TrainerSpec>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) normalizer: Option<NormalizerSpec>,
 }
 
 /// `sentencepiece.ModelProto.SentencePiece`.
@@ -31,6 +35,59 @@ struct SentencePiece {
     kind: Option<i32>,
 }
 
+/// `sentencepiece.TrainerSpec`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TrainerSpec {
+    #[prost(int32, optional, tag = "3")]
+    pub(super) model_type: Option<i32>,
+}
+
+/// `sentencepiece.NormalizerSpec`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct NormalizerSpec {
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub(super) precompiled_charsmap: Option<Vec<u8>>,
+    #[prost(bool, optional, tag = "3")]
+    pub(super) add_dummy_prefix: Option<bool>,
+    #[prost(bool, optional, tag = "4")]
+    pub(super) remove_extra_whitespaces: Option<bool>,
+}
+
+impl ModelProto {
+    /// Reads a model that has pieces; `file` is its name.
+    pub(super) fn read(files: &TokenizerFiles<'_>, file: &'static str) -> Result<Self, E> {
+        let bytes = files.checkpoint.small_file(file)?.ok_or(E::Missing(file))?;
+        if bytes.len() > MAX_MODEL {
+            return Err(E::ModelTooLong { file: file.to_owned(), bytes: bytes.len() });
+        }
+        let decoded = ModelProto::decode(bytes.as_slice());
+        let model = decoded.map_err(|source| E::SentencePiece { file: file.to_owned(), source })?;
+        if model.pieces.is_empty() {
+            return Err(E::field(file, "pieces", "a list of them", &Value::Null));
+        }
+        Ok(model)
+    }
+
+    /// How many pieces there are.
+    pub(super) fn len(&self) -> u64 {
+        self.pieces.len() as u64
+    }
+
+    /// Each piece with its score and the token type that it becomes.
+    pub(super) fn into_tokens(
+        self,
+        file: &'static str,
+    ) -> impl Iterator<Item = Result<(String, f32, i32), E>> {
+        (0u64..).zip(self.pieces).map(move |(id, piece)| {
+            let kind = piece.kind.unwrap_or(1);
+            let known = KINDS.iter().find(|(number, _)| *number == kind);
+            let unknown = || E::field(file, format!("pieces.{id}.type"), "a known type", &kind.into());
+            let (_, kind) = known.ok_or_else(unknown)?;
+            Ok((piece.piece.unwrap_or_default(), piece.score.unwrap_or_default(), *kind))
+        })
+    }
+}
+
 /// Numbers of `sentencepiece.ModelProto.SentencePiece.Type`, and the token type that each becomes. A user-defined piece
 /// counts as a normal one, as it does in the reference.
 const KINDS: [(i32, i32); 6] = [(1, NORMAL), (2, UNKNOWN), (3, CONTROL), (4, NORMAL), (5, UNUSED), (6, BYTE)];
@@ -40,9 +97,9 @@ const KINDS: [(i32, i32); 6] = [(1, NORMAL), (2, UNKNOWN), (3, CONTROL), (4, NOR
 const MAX_MODEL: usize = 2 * MAX_VOCABULARY as usize;
 
 /// The score of ids that have no piece.
-const NO_SCORE: f32 = -10000.0;
+pub(super) const NO_SCORE: f32 = -10000.0;
 /// The score of added tokens.
-const ADDED_SCORE: f32 = -1000.0;
+pub(super) const ADDED_SCORE: f32 = -1000.0;
 
 /// Tokens with scores and types, by id.
 pub(super) struct Pieces {
@@ -82,19 +139,12 @@ pub(super) fn read(
     hparams: &Map<String, Value>,
     added: Added,
 ) -> Result<Pieces, E> {
-    let bytes = files.checkpoint.small_file(SENTENCEPIECE)?.ok_or(E::Missing(SENTENCEPIECE))?;
-    if bytes.len() > MAX_MODEL {
-        return Err(E::ModelTooLong(bytes.len()));
-    }
-    let model = ModelProto::decode(bytes.as_slice()).map_err(E::SentencePiece)?;
-    if model.pieces.is_empty() {
-        return Err(E::field(SENTENCEPIECE, "pieces", "a list of them", &Value::Null));
-    }
+    let model = ModelProto::read(files, SENTENCEPIECE)?;
     let keys: &[&str] =
         if added == Added::Usual { &["vocab_size_per_layer_input", "vocab_size"] } else { &["vocab_size"] };
     let stated = keys.iter().find_map(|key| Some((key, hparams.get(*key)?)));
     let size = match stated.filter(|(_, value)| truthy(value)) {
-        None => model.pieces.len() as u64,
+        None => model.len(),
         Some((key, value)) => {
             value.as_u64().ok_or_else(|| E::field(CONFIG, *key, "a number of tokens", value))?
         }
@@ -103,13 +153,9 @@ pub(super) fn read(
         return Err(E::VocabularyTooLarge(size));
     }
     let mut tokens = Gathered { tokens: vec![None; size as usize], added };
-    for (id, piece) in (0..).zip(model.pieces) {
-        let kind = piece.kind.unwrap_or(1);
-        let (_, kind) = KINDS.iter().find(|(number, _)| *number == kind).ok_or_else(|| {
-            E::field(SENTENCEPIECE, format!("pieces.{id}.type"), "a known type", &kind.into())
-        })?;
-        let (text, score) = (piece.piece.unwrap_or_default(), piece.score.unwrap_or_default());
-        tokens.set(id, Token { text, score, kind: *kind })?;
+    for (id, token) in (0..).zip(model.into_tokens(SENTENCEPIECE)) {
+        let (text, score, kind) = token?;
+        tokens.set(id, Token { text, score, kind })?;
     }
     for (text, id) in object(files.checkpoint, ADDED_TOKENS)?.unwrap_or_default() {
         let number = id.as_u64().ok_or_else(|| E::field(ADDED_TOKENS, &text, "a token id", &id))?;

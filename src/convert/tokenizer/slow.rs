@@ -63,15 +63,9 @@ pub(super) fn convert(files: &TokenizerFiles<'_>, class: &Class) -> Result<Token
         ),
         model: Model {
             kind: Some("BPE".to_owned()),
-            dropout: None,
-            unk_token: None,
-            continuing_subword_prefix: None,
-            end_of_word_suffix: None,
-            fuse_unk: None,
-            byte_fallback: None,
-            ignore_merges: None,
             vocab,
             merges: Merges::Pairs(pairs),
+            ..Model::default()
         },
     })
 }

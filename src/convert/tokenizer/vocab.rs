@@ -29,7 +29,7 @@ pub(super) struct Tokens {
 
 /// Lists the tokens by id, up to `vocab_size` of the hyper-parameters; ids without a token are padded.
 pub(super) fn tokens(loaded: &Loaded, hparams: &Map<String, Value>) -> Result<Tokens, E> {
-    let Vocabulary { tokens: vocab, ids } = &loaded.tokens.listed;
+    let Vocabulary { tokens: vocab, ids, .. } = &loaded.tokens.listed;
     let added = loaded.tokenizer.get_added_vocabulary();
     let size = vocabulary_size(loaded, hparams)?;
     let check = |token: &[u8], id: u32| match u64::from(id) {
@@ -80,6 +80,19 @@ pub(super) fn tokens(loaded: &Loaded, hparams: &Map<String, Value>) -> Result<To
     Ok(list)
 }
 
+/// The tokens as llama.cpp's WordPiece wants them: a space before those that start a word, and nothing before the others.
+pub(super) fn with_spaces(tokens: &Tokens) -> Strings {
+    let mut texts = Strings::new();
+    for (text, kind) in tokens.texts.iter().zip(&tokens.types) {
+        match text.strip_prefix(b"##") {
+            _ if *kind == CONTROL => texts.push(text),
+            Some(rest) => texts.push(rest),
+            None => texts.push_all(&["▁".as_bytes(), text]),
+        }
+    }
+    texts
+}
+
 fn vocabulary_size(loaded: &Loaded, hparams: &Map<String, Value>) -> Result<u64, E> {
     let size = match hparams.get("vocab_size") {
         Some(value) => {
@@ -109,7 +122,20 @@ pub(super) fn looks_special(token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::looks_special;
+    use super::*;
+
+    #[test]
+    fn tokens_that_start_a_word_have_a_space() {
+        let listed =
+            [("[CLS]", CONTROL), ("a", NORMAL), ("##b", NORMAL), ("##", NORMAL), ("<m>", USER_DEFINED)];
+        let tokens = Tokens {
+            texts: listed.iter().map(|(text, _)| text).collect(),
+            types: listed.iter().map(|(_, kind)| *kind).collect(),
+        };
+        let texts = with_spaces(&tokens);
+        let texts: Vec<_> = texts.iter().map(|t| String::from_utf8_lossy(t).into_owned()).collect();
+        assert_eq!(texts, ["[CLS]", "▁a", "b", "", "▁<m>"]);
+    }
 
     #[test]
     fn tokens_look_special_by_their_brackets() {

@@ -6,33 +6,33 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::fixtures::{CHAT_TEMPLATE, text};
 use super::pieces;
-use super::weights::{self, Float, Owns};
+use super::weights::{self, Float};
 
 /// What `scripts/make-families` wrote.
 #[derive(Deserialize)]
 pub(crate) struct Family {
     #[serde(skip)]
     pub(crate) folder: String,
+    /// The folder of tests.
+    #[serde(skip)]
+    tests: PathBuf,
     tokenizer: Tokenizer,
     tokenizer_class: String,
     options: Map<String, Value>,
     extra_tokens: Vec<String>,
     shards: usize,
+    /// Other files, by path.
+    #[serde(default)]
+    files: BTreeMap<String, Value>,
     config: Value,
     tensors: BTreeMap<String, Vec<u64>>,
-    /// Those whose elements are others than the configuration says.
-    #[serde(default)]
-    dtypes: Owns,
-    /// More files, of JSON.
-    #[serde(default)]
-    files: Map<String, Value>,
 }
 
 /// Which form of the example's tokenizer a checkpoint has.
@@ -47,6 +47,16 @@ enum Tokenizer {
     PiecesJson,
     /// A SentencePiece model such as Gemma's.
     GemmaPieces,
+    /// Bert's WordPiece (`tests/tokenizers/bert-uncased.json`).
+    Words,
+    /// Byte-level BPE, with the names that Roberta's tokenizers have for special tokens.
+    Roberta,
+    /// A SentencePiece model such as T5's.
+    T5,
+    /// A SentencePiece model such as XLM-Roberta's.
+    XlmRoberta,
+    /// The same in a `tokenizer.json`, without the model.
+    XlmRobertaJson,
 }
 
 /// Every family's checkpoint, by folder; `tests` is the folder of that name.
@@ -55,6 +65,7 @@ pub(crate) fn all(tests: &Path) -> io::Result<Vec<Family>> {
     for entry in fs::read_dir(tests.join("families"))? {
         let path = entry?.path();
         let mut family: Family = serde_json::from_slice(&fs::read(&path)?)?;
+        tests.clone_into(&mut family.tests);
         family.folder = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         families.push(family);
     }
@@ -71,7 +82,9 @@ impl Family {
         let folder = into.join(&self.folder);
         fs::create_dir_all(&folder)?;
         for (name, bytes) in self.files(tokenizer)? {
-            fs::write(folder.join(name), bytes)?;
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+            fs::write(path, bytes)?;
         }
         Ok(())
     }
@@ -83,9 +96,8 @@ impl Family {
             _ => Float::BF16,
         };
         let tensors: Vec<(String, Vec<u64>)> = self.tensors.clone().into_iter().collect();
-        let mut files = weights::files(&self.folder, float, &self.dtypes, &tensors, self.shards);
+        let mut files = weights::files(&self.folder, float, &tensors, self.shards);
         files.push(("config.json".to_owned(), text(&self.config)));
-        files.extend(self.files.iter().map(|(name, json)| (name.clone(), text(json))));
         let generation = json!({ "bos_token_id": 1, "eos_token_id": [2, 1], "pad_token_id": 0 });
         files.push(("generation_config.json".to_owned(), text(&generation)));
         let mut config = json!({
@@ -149,7 +161,54 @@ impl Family {
                 config["added_tokens_decoder"] = decoder.into();
                 files.push(("tokenizer.model".to_owned(), pieces::gemma(&vocabulary)));
             }
+            Tokenizer::Words => {
+                for (kind, token) in [
+                    ("unk", "[UNK]"),
+                    ("sep", "[SEP]"),
+                    ("pad", "[PAD]"),
+                    ("cls", "[CLS]"),
+                    ("mask", "[MASK]"),
+                ] {
+                    config[format!("{kind}_token")] = json!(token);
+                }
+                let words = fs::read(self.tests.join("tokenizers/bert-uncased.json"))?;
+                files.push(("tokenizer.json".to_owned(), words));
+            }
+            Tokenizer::Roberta => {
+                for (kind, token) in [
+                    ("bos", "<|im_start|>"),
+                    ("cls", "<|im_start|>"),
+                    ("eos", "<|im_end|>"),
+                    ("sep", "<|im_end|>"),
+                    ("pad", "<|im_end|>"),
+                    ("unk", "<|endoftext|>"),
+                    ("mask", "<repo_name>"),
+                ] {
+                    config[format!("{kind}_token")] = json!(token);
+                }
+                files.push(("tokenizer.json".to_owned(), tokenizer.to_owned()));
+            }
+            Tokenizer::T5 => {
+                config["eos_token"] = json!("</s>");
+                config["pad_token"] = json!("<pad>");
+                config["unk_token"] = json!("<unk>");
+                files.push(("spiece.model".to_owned(), pieces::t5(&vocabulary)));
+                files.push((
+                    "added_tokens.json".to_owned(),
+                    text(&json!({ "<new>": 2100, "<beyond>": 9999 })),
+                ));
+            }
+            Tokenizer::XlmRoberta | Tokenizer::XlmRobertaJson => {
+                for (kind, token) in pieces::XLM_ROBERTA_SPECIALS {
+                    config[format!("{kind}_token")] = json!(token);
+                }
+                if self.tokenizer == Tokenizer::XlmRoberta {
+                    files.push(("sentencepiece.bpe.model".to_owned(), pieces::xlm_roberta(&vocabulary)));
+                }
+                files.push(("tokenizer.json".to_owned(), text(&pieces::xlm_roberta_json(&vocabulary))));
+            }
         }
+        files.extend(self.files.iter().map(|(name, json)| (name.clone(), text(json))));
         config["chat_template"] = json!(CHAT_TEMPLATE);
         for (key, value) in &self.options {
             config[key] = value.clone();

@@ -3,6 +3,8 @@
 //! In: the example's `tokenizer.json`, byte-level BPE. Out: a `tokenizer.model`, written here field by field, or a
 //! `tokenizer.json` with bytes to fall back to. Of the vocabulary, tokens of plain ASCII are taken.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// `sentencepiece.ModelProto.SentencePiece.Type`.
@@ -26,7 +28,7 @@ pub(crate) fn llama(tokenizer: &Value) -> Vec<u8> {
     model.extend(bytes());
     model.extend(normal(tokenizer));
     model.push(("<old>".to_owned(), 0.0, Kind::Unused));
-    model_proto(&model)
+    model_proto(&model, BPE)
 }
 
 /// The added tokens that Gemma's models have first, and whether they are special.
@@ -51,7 +53,87 @@ pub(crate) fn gemma(tokenizer: &Value) -> Vec<u8> {
     let mut model: Vec<_> = added.map(|(n, (token, _))| (token, 0.0, kind(n))).collect();
     model.extend(bytes());
     model.extend(normal(tokenizer).filter(|(token, ..)| !token.chars().all(|c| c == '▁')));
-    model_proto(&model)
+    model_proto(&model, BPE)
+}
+
+/// A Unigram model such as T5's.
+pub(crate) fn t5(tokenizer: &Value) -> Vec<u8> {
+    let mut model = vec![
+        ("<pad>".to_owned(), 0.0, Kind::Control),
+        ("</s>".to_owned(), 0.0, Kind::Control),
+        ("<unk>".to_owned(), 0.0, Kind::Unknown),
+    ];
+    model.extend(normal(tokenizer));
+    model.push(("<old>".to_owned(), 0.0, Kind::Unused));
+    model_proto(&model, &unigram())
+}
+
+/// The special tokens of XLM-Roberta, by what they are for.
+pub(crate) const XLM_ROBERTA_SPECIALS: [(&str, &str); 7] = [
+    ("bos", "<s>"),
+    ("cls", "<s>"),
+    ("eos", "</s>"),
+    ("sep", "</s>"),
+    ("pad", "<pad>"),
+    ("unk", "<unk>"),
+    ("mask", "<mask>"),
+];
+
+/// A Unigram model such as XLM-Roberta's, whose ids are less by one than those of its `tokenizer.json`.
+pub(crate) fn xlm_roberta(tokenizer: &Value) -> Vec<u8> {
+    let mut model = vec![
+        ("<unk>".to_owned(), 0.0, Kind::Unknown),
+        ("<s>".to_owned(), 0.0, Kind::Control),
+        ("</s>".to_owned(), 0.0, Kind::Control),
+    ];
+    model.extend(normal(tokenizer));
+    model_proto(&model, &unigram())
+}
+
+/// The `tokenizer.json` that transformers makes of that.
+pub(crate) fn xlm_roberta_json(tokenizer: &Value) -> Value {
+    let specials = ["<s>", "<pad>", "</s>", "<unk>"];
+    let mut vocab: Vec<Value> = specials.iter().map(|token| json!([token, 0.0])).collect();
+    vocab.extend(normal(tokenizer).map(|(token, score, _)| json!([token, f64::from(score) - 0.125])));
+    vocab.push(json!(["<mask>", 0.0]));
+    let (mask, word) = (vocab.len() - 1, 100);
+    let added = |id: usize, token: &Value, special: bool, lstrip: bool| {
+        json!({
+            "id": id, "content": token, "single_word": false, "lstrip": lstrip, "rstrip": false, "normalized": false,
+            "special": special
+        })
+    };
+    let mut added_tokens: Vec<Value> =
+        (0..4).map(|id| added(id, &json!(specials[id]), true, false)).collect();
+    added_tokens.push(added(word, &vocab[word][0], false, false));
+    added_tokens.push(added(mask, &json!("<mask>"), true, true));
+    let special = |token: &str, id: usize| json!({ "id": token, "ids": [id], "tokens": [token] });
+    let piece = |token: &str| json!({ "SpecialToken": { "id": token, "type_id": 0 } });
+    let sequence = |name: &str| json!({ "Sequence": { "id": name, "type_id": 0 } });
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added_tokens,
+        "normalizer": { "type": "Precompiled", "precompiled_charsmap": STANDARD.encode(char_map()) },
+        "pre_tokenizer": { "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true },
+        "post_processor": { "type": "TemplateProcessing",
+            "single": [piece("<s>"), sequence("A"), piece("</s>")],
+            "pair": [piece("<s>"), sequence("A"), piece("</s>"), piece("</s>"), sequence("B"), piece("</s>")],
+            "special_tokens": { "<s>": special("<s>", 0), "</s>": special("</s>", 2) },
+        },
+        "decoder": { "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true },
+        "model": { "type": "Unigram", "unk_id": 3, "vocab": vocab, "byte_fallback": false },
+    })
+}
+
+/// A compiled map of characters that changes none: an empty trie of the least length that the library takes, and the
+/// texts that characters would become.
+fn char_map() -> Vec<u8> {
+    let mut map = 1024u32.to_le_bytes().to_vec();
+    map.extend_from_slice(&[0; 1024]);
+    map.extend_from_slice(b"\0");
+    map
 }
 
 /// A tokenizer such as that of Llama 2, without its model.
@@ -128,8 +210,25 @@ fn normal(tokenizer: &Value) -> impl Iterator<Item = (String, f32, Kind)> {
     (0..).zip(tokens).map(|(rank, (_, token))| (token, -(rank as f32), Kind::Normal))
 }
 
-/// `sentencepiece.ModelProto`: the pieces, and the trainer's settings that the library asks for.
-fn model_proto(pieces: &[(String, f32, Kind)]) -> Vec<u8> {
+/// Field 2 of `sentencepiece.ModelProto`, `trainer_spec`: `model_type` is BPE, and `byte_fallback` is true.
+const BPE: &[u8] = &[0x12, 0x05, 0x18, 0x02, 0x98, 0x02, 0x01];
+
+/// `trainer_spec` with Unigram as `model_type`, and `normalizer_spec` (field 3) with a map of characters and all spaces left.
+fn unigram() -> Vec<u8> {
+    let mut out = vec![0x12, 0x02, 0x18, 0x01];
+    let map = char_map();
+    let mut normalizer = vec![0x12];
+    varint(map.len(), &mut normalizer);
+    normalizer.extend_from_slice(&map);
+    normalizer.extend_from_slice(&[0x20, 0x00]);
+    out.push(0x1a);
+    varint(normalizer.len(), &mut out);
+    out.extend_from_slice(&normalizer);
+    out
+}
+
+/// `sentencepiece.ModelProto`: the pieces, and the settings that the library asks for.
+fn model_proto(pieces: &[(String, f32, Kind)], settings: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for (text, score, kind) in pieces {
         let mut piece = vec![0x0a];
@@ -144,8 +243,7 @@ fn model_proto(pieces: &[(String, f32, Kind)]) -> Vec<u8> {
         varint(piece.len(), &mut out);
         out.extend_from_slice(&piece);
     }
-    // `trainer_spec`: `model_type` is BPE, and `byte_fallback` is true.
-    out.extend_from_slice(&[0x12, 0x05, 0x18, 0x02, 0x98, 0x02, 0x01]);
+    out.extend_from_slice(settings);
     out
 }
 
