@@ -229,7 +229,7 @@ fn build_pairs(model: &mut Model) -> Result<Built, E> {
     };
     let lean = Lean::new(Arc::clone(&tokens), merges, traits)
         .map_err(|source| E::Part { part: "model", source: source.into() })?;
-    Ok((Encoder::Pairs(lean), tokens, written))
+    Ok((Encoder::Pairs(Box::new(lean)), tokens, written))
 }
 
 /// What Bert's classes set a normalizer to.

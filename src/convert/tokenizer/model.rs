@@ -15,7 +15,7 @@ use super::lean::{Lean, Tokens};
 /// A tokenizer's model.
 pub(super) enum Encoder {
     /// Byte-pair encoding.
-    Pairs(Lean),
+    Pairs(Box<Lean>),
     /// WordPiece.
     Words(WordPiece),
     /// Unigram.
