@@ -88,7 +88,7 @@ pub(super) static DISTIL_BERT: Family = Family {
         Skip::Prefix("vocab_"),
     ],
     tensors: BERT_TENSORS,
-    keys: &[Key::Is("attention.layer_norm_epsilon", |_| Ok(Some(1e-12f32.into()))), Key::These(BERT_KEYS)],
+    keys: &[Key::Is("attention.layer_norm_epsilon", |_| Ok(Some(1e-12f32.into()))), Key::All(BERT_KEYS)],
     ..BERT_LIKE
 };
 

@@ -75,13 +75,26 @@ enum Rule {
     MropeType,
     /// The encoder of pictures hands on three of its layers, unless it states which.
     Deepstack,
+    /// The head width is that of the part that turns, whatever is stated.
+    TurningHeadWidth,
+    /// The same, unless another is stated.
+    AbsentTurningHeadWidth,
+    /// Its matrices of attention have biases, whatever is stated.
+    AttentionBias,
+    /// Some numbers of `rope_scaling` are made fractions.
+    FractionalRope,
+    /// An absent `rope_scaling` is that which gpt-oss was trained with.
+    GptOssRope,
+    /// Where `layer_types` is null, layers from `max_window_layers` on attend to a window, if there is one.
+    WindowFromLayer,
 }
 
 use Preset::{Bool, Float, Int, Null, Text};
 use Rule::{
-    AbsentHeadWidth, Attributes, DecoderLayers, Deepstack, EveryNthAttendsToAll, HeadWidth, KeyHeads,
-    LayerTypeNames, LayerTypes, Lfm2Keys, LongRope, MropeType, PatternAttendsToAll, PhiMoeRope, RopeScaling,
-    RopeType, SimpleRope, SlidingWindow, StatedOrEveryNth, TwoSidedWindow,
+    AbsentHeadWidth, AbsentTurningHeadWidth, AttentionBias, Attributes, DecoderLayers, Deepstack,
+    EveryNthAttendsToAll, FractionalRope, GptOssRope, HeadWidth, KeyHeads, LayerTypeNames, LayerTypes,
+    Lfm2Keys, LongRope, MropeType, PatternAttendsToAll, PhiMoeRope, RopeScaling, RopeType, SimpleRope,
+    SlidingWindow, StatedOrEveryNth, TurningHeadWidth, TwoSidedWindow, WindowFromLayer,
 };
 
 /// `PretrainedConfig`: what all classes have, after their own.
@@ -133,6 +146,23 @@ const RULES: &[(&[&str], &[Rule])] = &[
     (&["qwen3_vl_text"], &[KeyHeads, RopeScaling]),
     (&["qwen3_vl_moe_text"], &[KeyHeads, HeadWidth, RopeScaling]),
     (&["qwen3_vl", "qwen3_vl_moe"], &[Deepstack]),
+    (&["deepseek_v2"], &[KeyHeads, TurningHeadWidth, RopeType, RopeScaling]),
+    (&["deepseek_v3"], &[KeyHeads, AbsentTurningHeadWidth, RopeType, FractionalRope, RopeScaling]),
+    (
+        &["gpt_oss"],
+        &[
+            KeyHeads,
+            HeadWidth,
+            EveryNthAttendsToAll(2),
+            LayerTypes,
+            AttentionBias,
+            GptOssRope,
+            RopeType,
+            RopeScaling,
+        ],
+    ),
+    (&["glm4_moe", "ernie4_5_moe"], &[RopeType, RopeScaling]),
+    (&["dots1"], &[KeyHeads, WindowFromLayer, LayerTypes]),
 ];
 
 const T5_ATTRIBUTES: &[(&str, &str)] = &[
@@ -345,7 +375,40 @@ fn apply(rule: Rule, h: &mut Hparams, full_attention: Option<&Value>) -> Result<
                 h.set("rope_scaling", Value::Object(scaling));
             }
         }
+        AttentionBias => h.set("attention_bias", true.into()),
+        FractionalRope => {
+            if let Some(Value::Object(scaling)) = h.get("rope_scaling") {
+                let mut scaling = scaling.clone();
+                for key in ["beta_fast", "beta_slow", "factor"] {
+                    if let Some(number) = scaling.get_mut(key)
+                        && let Some(fraction) = number.as_f64()
+                    {
+                        *number = fraction.into();
+                    }
+                }
+                h.set("rope_scaling", Value::Object(scaling));
+            }
+        }
         RopeScaling => rope_scaling(h)?,
+        TurningHeadWidth => h.set("head_dim", h.get("qk_rope_head_dim").cloned().unwrap_or_default()),
+        AbsentTurningHeadWidth => {
+            let width = h.get("qk_rope_head_dim").cloned().unwrap_or_default();
+            h.set_default("head_dim", || width);
+        }
+        GptOssRope => h.set_default("rope_scaling", || {
+            serde_json::json!({
+                "rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": false,
+                "original_max_position_embeddings": 4096
+            })
+        }),
+        WindowFromLayer if h.get("layer_types").is_none() => {
+            let number = |key: &str| h.get(key).and_then(Value::as_u64);
+            let layers = number("num_hidden_layers").ok_or("there are no layers")?;
+            let first = number("sliding_window").and(number("max_window_layers")).unwrap_or(u64::MAX);
+            let name = |layer| if layer >= first { "sliding_attention" } else { "full_attention" };
+            h.set("layer_types", (0..layers.min(MAX_LAYERS)).map(name).collect());
+        }
+        WindowFromLayer => {}
         SimpleRope => simple_rope(h)?,
         LongRope => long_rope(h)?,
         PhiMoeRope => phi_moe_rope(h)?,
@@ -414,7 +477,7 @@ fn divided_width(h: &Hparams) -> Result<u64, String> {
         .ok_or_else(|| "`hidden_size` cannot be divided by `num_attention_heads`".to_owned())
 }
 
-/// Sets `layer_types` where it is null: every so many layers attend to all.
+/// Sets `layer_types` where it is null: every so many layers attend to all, the others to a window.
 fn attend_to_all(h: &mut Hparams, every: u64) -> Result<(), String> {
     if h.get("layer_types").is_some() {
         return Ok(());

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Extent, HparamError, Hparams, Key, Tensor};
+use super::{Extent, HparamError, Hparams, Key, LAYERS, Tensor};
 
 /// A family of models that are converted in the same way.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Family {
     pub unsuffixed: &'static [&'static str],
     /// The tensors that a model of the family has.
     pub tensors: &'static [Tensor],
+    /// Names of tensors in the family's checkpoints, in place of [`Tensor::aliases`].
+    pub names: &'static [(Tensor, &'static [&'static str])],
     /// Shapes other than [`Tensor::extents`], in the checkpoint's order.
     pub shapes: &'static [(Tensor, &'static [Extent])],
     /// Tensors that checkpoints may have under several names: the first counts, in the order in which they are read.
@@ -38,6 +40,10 @@ pub struct Family {
     pub cut_rows: &'static [(Tensor, CutRows)],
     /// Tensors that become several.
     pub splits: &'static [Split],
+    /// Tensors whose parts are no runs of their rows.
+    pub cuts: &'static [Cut],
+    /// Tensors with values of a linear attention: by their key in the checkpoint, all first ones first in the GGUF file.
+    pub tiled: &'static [(Tensor, Tiled)],
     /// Numbered tensors of a layer that become one.
     pub stacks: &'static [Stack],
     /// Modules (last part of the name but the suffix) whose rows are reordered within each head, from the halves of a
@@ -45,6 +51,8 @@ pub struct Family {
     pub rope_rows: &'static [(&'static str, Heads)],
     /// Whether weights of norms are stored less one.
     pub shifted_norms: bool,
+    /// Endings of the names of those norms that are not, all the same.
+    pub unshifted: &'static [&'static str],
     /// Whether tensors may have biases.
     pub biases: bool,
     /// Whether an output matrix is written where the configuration says that the embeddings serve as one.
@@ -53,6 +61,12 @@ pub struct Family {
     pub cut_embeddings: bool,
     /// Tensors that the checkpoint does not have, which come first.
     pub computed: &'static [Computed],
+    /// Changes hyper-parameters before anything is made of them, and names the family that they speak of, if another.
+    pub variant: fn(&mut Hparams) -> Result<Option<&'static Family>, HparamError>,
+    /// What becomes of layers beyond the stated number, which predict more tokens than the next.
+    pub more_layers: MoreLayers,
+    /// Whether weights in MXFP4 stay as they are.
+    pub microscaled: bool,
     /// Changes hyper-parameters before [`Family::keys`] are made of them.
     pub adjust: fn(&mut Hparams) -> Result<(), HparamError>,
     /// Metadata, in the order in which it is written.
@@ -76,17 +90,24 @@ impl Family {
         labelled: &[],
         unsuffixed: &[],
         tensors: &[],
+        names: &[],
         shapes: &[],
         shared: &[],
         cut_rows: &[],
         splits: &[],
+        cuts: &[],
+        tiled: &[],
         stacks: &[],
         rope_rows: &[],
         shifted_norms: false,
+        unshifted: &[],
         biases: true,
         tied_output: true,
         cut_embeddings: false,
         computed: &[],
+        variant: |_| Ok(None),
+        more_layers: MoreLayers::Unknown,
+        microscaled: false,
         adjust: |_| Ok(()),
         keys: &[Key::Common],
         vocabulary: Vocabulary::Gpt2,
@@ -110,6 +131,32 @@ impl Family {
     /// Whether the GGUF file's tensor `name` is one that checkpoints may have several times.
     pub fn shares(&self, name: &str) -> bool {
         self.shared.iter().any(|tensor| name.strip_suffix(".weight") == Some(tensor.name()))
+    }
+
+    /// The names of a tensor in this family's checkpoints.
+    pub fn names(&self, tensor: Tensor) -> &'static [&'static str] {
+        self.names.iter().find(|(t, _)| *t == tensor).map_or(tensor.aliases(), |(_, names)| names)
+    }
+
+    /// Whether the checkpoint's tensor `name` is the weight of a norm that is stored less one.
+    pub fn shifts(&self, name: &str) -> bool {
+        self.shifted_norms
+            && name.ends_with("norm.weight")
+            && !self.unshifted.iter().any(|end| name.ends_with(end))
+    }
+
+    /// The number of layers that a model of the family has in a GGUF file.
+    ///
+    /// # Errors
+    /// Where it is not stated.
+    pub fn layers(&self, h: &Hparams) -> Result<u32, HparamError> {
+        let layers = h.required_count(LAYERS)?;
+        match self.more_layers {
+            MoreLayers::Kept(names) | MoreLayers::KeptApart(names) => {
+                Ok(layers.saturating_add(h.count(names)?.unwrap_or(0)))
+            }
+            MoreLayers::Unknown | MoreLayers::LeftOut => Ok(layers),
+        }
     }
 
     /// Whether the tensor of this bare name is left out.
@@ -152,6 +199,60 @@ pub struct Split {
     pub name: &'static str,
     /// What it becomes, in the order of the rows and of the output.
     pub into: &'static [Tensor],
+}
+
+/// A tensor of which others have rows that do not follow one another, or columns.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Name in the checkpoint without `.weight` or `.bias`; `{}` is the layer.
+    pub name: &'static str,
+    /// Whether its matrices are transposed: what become rows are columns. Of a bias, and of blocks of MXFP4, never.
+    pub transposed: bool,
+    /// Whose rows are which.
+    pub by: By,
+    /// What it becomes, in the order of the output.
+    pub into: &'static [Tensor],
+}
+
+/// Whose rows are which in a [`Cut`].
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    /// Those of the first tensor, those of the second, and so on; as many of each.
+    Runs,
+    /// The tensors take turns.
+    Turns,
+    /// Each key head has rows of all tensors, of so many rows each; whether the head's part is transposed then.
+    KeyHeads(&'static [(Extent, bool)]),
+    /// Each key of a linear attention has rows of so many rows each. They become those of all keys, one after the other;
+    /// neighbours of the same tensor stay together.
+    LinearKeys(&'static [Extent]),
+}
+
+/// Where the values of a linear attention are in a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tiled {
+    /// Rows.
+    Rows,
+    /// Rows, after those of queries and keys.
+    RowsAfterKeys,
+    /// One row a value.
+    Row,
+    /// Columns.
+    Columns,
+}
+
+/// What becomes of layers beyond the stated number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoreLayers {
+    /// There are none.
+    Unknown,
+    /// They are left out.
+    LeftOut,
+    /// They come after the others, as many as the first of these hyper-parameters says that is there.
+    Kept(&'static [&'static str]),
+    /// The same, but their tensors have names of their own, and where the hyper-parameter says zero, there are as many as
+    /// have tensors.
+    KeptApart(&'static [&'static str]),
 }
 
 /// Numbered tensors, one an expert or head, that become one with one more extent.
@@ -208,6 +309,8 @@ pub enum Vocabulary {
     Ernie,
     /// `Glm4Model.set_vocab`: byte-level BPE, with special tokens by their names.
     Glm4,
+    /// `_set_vocab_glm`: byte-level BPE, with special tokens by their names.
+    Glm,
     /// `HunYuanModel.set_vocab`: byte-level BPE, and the ends of text and turn from other files.
     Hunyuan,
     /// `BertModel.set_vocab`: WordPiece, with a space before each token that starts a word.

@@ -142,7 +142,7 @@ pub(super) static GEMMA_EMBEDDING: Family = Family {
     shifted_norms: true,
     cut_embeddings: true,
     keys: &[
-        Key::These(GEMMA3_KEYS),
+        Key::All(GEMMA3_KEYS),
         // The class halves it where attention looks both ways; the file's own counts.
         Key::Is("attention.sliding_window", |m| Ok(Some(m.file.required_count(&["sliding_window"])?.into()))),
         Key::Pooling,

@@ -13,14 +13,14 @@ pub enum Key {
     Common,
     /// `general.file_type`.
     FileType,
+    /// What other families have, too.
+    All(&'static [Key]),
     /// `{arch}.pooling_type`, where `modules.json` names a pooling module.
     Pooling,
     /// What rerankers have: how they pool, their two answers, and what they are asked.
     Ranking,
     /// `{arch}.` and this name, of the first of these hyper-parameters that is there.
     Of(&'static str, Store, When, &'static [&'static str]),
-    /// All of these.
-    These(&'static [Key]),
     /// `{arch}.` and this name, with this value.
     Is(&'static str, fn(&Model<'_>) -> Result<Option<Value>, HparamError>),
 }

@@ -9,11 +9,13 @@ mod bert;
 mod cohere;
 pub mod config_class;
 mod config_defaults;
+mod deepseek;
 mod ernie;
 mod exaone;
 mod family;
 mod gemma;
 mod glm4;
+mod gpt_oss;
 mod granite;
 pub mod hparams;
 mod hunyuan;
@@ -22,6 +24,7 @@ mod lfm2;
 mod lfm2_moe;
 mod llama;
 mod minicpm;
+mod minimax;
 mod mistral3;
 mod model_types;
 mod modern_bert;
@@ -34,6 +37,7 @@ mod powf;
 mod qwen2;
 mod qwen3;
 mod qwen_moe;
+mod qwen_next;
 mod qwen_vl;
 mod reference;
 mod rope;
@@ -41,11 +45,16 @@ mod stablelm;
 mod t5;
 mod tensor;
 
-pub use family::{Computed, CutRows, Family, Heads, Skip, Split, Stack, Vocabulary};
+pub use family::{
+    By, Computed, Cut, CutRows, Family, Heads, MoreLayers, Skip, Split, Stack, Tiled, Vocabulary,
+};
 pub use hparams::{HparamError, Hparams};
 pub use key::{Key, Model, Store, When};
 pub use rope::Rope;
-pub use tensor::{Extent, Mapped, Tensor, is_computed, is_text, layer_in, map_name, number, stem};
+pub use tensor::{
+    Extent, Mapped, Tensor, is_beyond, is_computed, is_text, layer_in, map_name, number, predicting_name,
+    stem, usual_name,
+};
 
 /// Every family.
 pub const FAMILIES: &[&Family] = &[
@@ -54,6 +63,8 @@ pub const FAMILIES: &[&Family] = &[
     &qwen3::QWEN3,
     &qwen_moe::QWEN2_MOE,
     &qwen_moe::QWEN3_MOE,
+    &qwen_next::QWEN35,
+    &qwen_next::QWEN35_MOE,
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
@@ -72,7 +83,9 @@ pub const FAMILIES: &[&Family] = &[
     &cohere::COHERE2,
     &stablelm::STABLELM,
     &glm4::GLM4,
+    &glm4::GLM4_MOE,
     &ernie::ERNIE,
+    &ernie::ERNIE_MOE,
     &exaone::EXAONE4,
     &hunyuan::HUNYUAN,
     &lfm2::LFM2,
@@ -94,6 +107,12 @@ pub const FAMILIES: &[&Family] = &[
     &mistral3::MISTRAL3,
     &gemma::GEMMA_EMBEDDING,
     &llama::LLAMA_EMBED,
+    &deepseek::DEEPSEEK,
+    &deepseek::DEEPSEEK2,
+    &gpt_oss::GPT_OSS,
+    &minimax::MINIMAX_M2,
+    &deepseek::GLM4_MOE_LITE,
+    &deepseek::DOTS1,
 ];
 
 /// The family of a checkpoint's architecture (`LlamaForCausalLM`).
@@ -136,6 +155,14 @@ pub struct Dimensions {
     pub expert_feed_forward: Option<u64>,
     /// Width of the shared experts' feed-forward layer.
     pub shared_feed_forward: Option<u64>,
+    /// Width of what keys and values are made of, where that is less than they are.
+    pub latent: Option<u64>,
+    /// Values of a key that do not turn, where those that turn are apart.
+    pub nope: Option<u64>,
+    /// Width of a value, where it is another than a key's.
+    pub value_head: Option<u64>,
+    /// The heads of a linear attention.
+    pub linear: Option<LinearHeads>,
 }
 
 impl Dimensions {
@@ -157,10 +184,45 @@ impl Dimensions {
             heads,
             key_heads: if KEY_HEADS.iter().any(|k| h.has(k)) { number(KEY_HEADS).or(heads) } else { None },
             head,
-            experts: number(&["num_local_experts", "num_experts"]),
+            experts: number(&["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"]),
             expert_feed_forward: stated("moe_intermediate_size").or_else(|| stated("intermediate_size")),
             shared_feed_forward: number(&["shared_expert_intermediate_size", "shared_intermediate_size"]),
+            latent: stated("kv_lora_rank"),
+            nope: stated("qk_nope_head_dim"),
+            value_head: stated("v_head_dim"),
+            linear: LinearHeads::of(h),
         }
+    }
+}
+
+/// The heads of a linear attention: none of these numbers is zero, and every key has as many values as any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearHeads {
+    /// How many keys.
+    pub keys: u64,
+    /// How many values.
+    pub values: u64,
+    /// Width of a key, and of a query.
+    pub key: u64,
+    /// Width of a value.
+    pub value: u64,
+}
+
+impl LinearHeads {
+    fn of(h: &Hparams) -> Option<Self> {
+        let stated = |key: &str| h.count(&[key]).ok().flatten().map(u64::from).filter(|n| *n > 0);
+        let heads = LinearHeads {
+            keys: stated("linear_num_key_heads")?,
+            values: stated("linear_num_value_heads")?,
+            key: stated("linear_key_head_dim")?,
+            value: stated("linear_value_head_dim")?,
+        };
+        heads.values.is_multiple_of(heads.keys).then_some(heads)
+    }
+
+    /// Values that share a key.
+    pub fn values_of_a_key(&self) -> u64 {
+        self.values / self.keys
     }
 }
 
@@ -193,7 +255,7 @@ mod tests {
         for family in FAMILIES {
             let mut seen = std::collections::HashSet::new();
             for tensor in family.tensors {
-                for alias in tensor.aliases() {
+                for alias in family.names(*tensor) {
                     assert!(seen.insert(alias), "{alias} in {}", family.name);
                 }
             }

@@ -29,7 +29,7 @@ pub(super) static MODERN_BERT: Family = Family {
         (Tensor::FfnUp, &[Extent::TwoFeedForward, Extent::Embedding]),
     ],
     keys: &[
-        Key::These(BERT_KEYS),
+        Key::All(BERT_KEYS),
         count_of("attention.sliding_window", &["local_attention"]),
         Key::Of(
             "attention.sliding_window_pattern",

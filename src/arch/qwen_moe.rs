@@ -15,7 +15,7 @@ const EXPERTS: Stack = Stack {
 };
 
 /// `Qwen2MoeModel`, as far as its descendants share it.
-const QWEN_MOE: Family = Family {
+pub(super) const QWEN_MOE: Family = Family {
     unsuffixed: &["mlp.experts.down_proj"],
     splits: &[Split {
         name: "model.layers.{}.mlp.experts.gate_up_proj",

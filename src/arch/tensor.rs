@@ -39,6 +39,16 @@ pub enum Extent {
     ThreeEmbedding,
     /// Positions in a text.
     Positions,
+    /// Width of what keys and values are made of.
+    Latent,
+    /// Values of a key that do not turn.
+    Nope,
+    /// Width of a value.
+    ValueHead,
+    /// Width of a key in a linear attention.
+    LinearKey,
+    /// Width of all values of a linear attention that share a key.
+    LinearValues,
     /// One.
     One,
     /// Whatever the checkpoint has.
@@ -65,6 +75,11 @@ impl Extent {
             Extent::SharedFeedForward => d.shared_feed_forward,
             Extent::ThreeEmbedding => d.embedding?.checked_mul(3),
             Extent::Positions => d.positions,
+            Extent::Latent => d.latent,
+            Extent::Nope => d.nope,
+            Extent::ValueHead => d.value_head,
+            Extent::LinearKey => d.linear.map(|linear| linear.key),
+            Extent::LinearValues => d.linear.map(|linear| linear.values_of_a_key() * linear.value),
             Extent::One => Some(1),
             Extent::Any => None,
         }
@@ -89,7 +104,7 @@ macro_rules! tensors {
                 match self { $(Tensor::$variant => &[$($alias,)*],)* }
             }
 
-            /// Extents of the weight in the checkpoint's order, rows first; a bias has the first of them.
+            /// Extents of the weight in the checkpoint's order, rows first; a bias has all but the last of them.
             /// Empty where no checkpoint has the tensor.
             pub const fn extents(self) -> &'static [Extent] {
                 match self { $(Tensor::$variant => &[$(Extent::$extent,)*],)* }
@@ -164,6 +179,20 @@ tensors! {
             "encoder.layer.{}.attention.output.LayerNorm", "transformer.layer.{}.sa_layer_norm",
             "encoder.layers.{}.norm1"
         ];
+    AttnQA = "blk.{}.attn_q_a", [Any, Embedding],
+        ["model.layers.{}.self_attn.q_a_proj"];
+    AttnQB = "blk.{}.attn_q_b", [Any, Any],
+        ["model.layers.{}.self_attn.q_b_proj"];
+    AttnQANorm = "blk.{}.attn_q_a_norm", [Any],
+        ["model.layers.{}.self_attn.q_a_layernorm"];
+    AttnKvAMqa = "blk.{}.attn_kv_a_mqa", [Any, Embedding],
+        ["model.layers.{}.self_attn.kv_a_proj_with_mqa"];
+    AttnKB = "blk.{}.attn_k_b", [KeyHeads, Latent, Nope],
+        ["model.layers.{}.self_attn.k_b_proj"];
+    AttnVB = "blk.{}.attn_v_b", [KeyHeads, ValueHead, Latent],
+        ["model.layers.{}.self_attn.v_b_proj"];
+    AttnKvANorm = "blk.{}.attn_kv_a_norm", [Any],
+        ["model.layers.{}.self_attn.kv_a_layernorm"];
     AttnSinks = "blk.{}.attn_sinks", [Heads],
         ["model.layers.{}.self_attn.sinks"];
     AttnPostNorm = "blk.{}.post_attention_norm", [Embedding],
@@ -186,31 +215,34 @@ tensors! {
         [
             "model.layers.{}.block_sparse_moe.gate", "model.layers.{}.mlp.gate",
             "model.layers.{}.block_sparse_moe.router.layer", "model.layers.{}.mlp.router",
-            "model.layers.{}.feed_forward.gate", "encoder.layers.{}.mlp.router.layer"
+            "model.layers.{}.feed_forward.gate", "encoder.layers.{}.mlp.router.layer",
+            "model.layers.{}.feed_forward.router"
         ];
     FfnGateInpShexp = "blk.{}.ffn_gate_inp_shexp", [One, Embedding],
         ["model.layers.{}.mlp.shared_expert_gate"];
     FfnGate = "blk.{}.ffn_gate", [FeedForward, Embedding],
         [
             "model.layers.{}.mlp.gate_proj", "layers.{}.mlp.gate_proj", "model.layers.{}.feed_forward.w1",
-            "encoder.layers.{}.mlp.fc12", "encoder.layer.{}.mlp.gated_layers_w"
+            "encoder.layers.{}.mlp.fc12", "encoder.layer.{}.mlp.gated_layers_w",
+            "model.layers.{}.feed_forward.gate_proj"
         ];
     FfnDown = "blk.{}.ffn_down", [Embedding, FeedForward],
         [
             "model.layers.{}.mlp.down_proj", "layers.{}.mlp.down_proj",
             "model.layers.{}.mlp.c_proj", "model.layers.{}.feed_forward.w2",
             "encoder.layer.{}.output.dense", "transformer.layer.{}.ffn.lin2", "encoder.layers.{}.mlp.fc2",
-            "encoder.layer.{}.mlp.wo", "encoder.layer.{}.mlp.down_layer", "layers.{}.mlp.Wo"
+            "encoder.layer.{}.mlp.wo", "encoder.layer.{}.mlp.down_layer", "layers.{}.mlp.Wo",
+            "model.layers.{}.feed_forward.down_proj"
         ];
     FfnUp = "blk.{}.ffn_up", [FeedForward, Embedding],
         [
             "model.layers.{}.mlp.up_proj", "layers.{}.mlp.up_proj",
             "model.layers.{}.mlp.c_fc", "model.layers.{}.mlp.gate_up_proj",
-            "model.layers.{}.feed_forward.w3",
-            "encoder.layer.{}.intermediate.dense", "transformer.layer.{}.ffn.lin1",
-            "encoder.layers.{}.mlp.fc1", "encoder.layers.{}.mlp.fc11",
+            "model.layers.{}.feed_forward.w3", "encoder.layer.{}.intermediate.dense",
+            "transformer.layer.{}.ffn.lin1", "encoder.layers.{}.mlp.fc1", "encoder.layers.{}.mlp.fc11",
             "encoder.layer.{}.mlp.gated_layers", "encoder.layer.{}.mlp.gated_layers_v",
-            "encoder.layer.{}.mlp.up_gated_layer", "layers.{}.mlp.Wi"
+            "encoder.layer.{}.mlp.up_gated_layer", "layers.{}.mlp.Wi",
+            "model.layers.{}.feed_forward.up_proj"
         ];
     FfnGateExps = "blk.{}.ffn_gate_exps", [Experts, ExpertFeedForward, Embedding],
         ["model.layers.{}.mlp.experts.gate_proj"];
@@ -222,13 +254,26 @@ tensors! {
     FfnUpExps = "blk.{}.ffn_up_exps", [Experts, ExpertFeedForward, Embedding],
         ["model.layers.{}.mlp.experts.up_proj", "encoder.layers.{}.mlp.experts.mlp.w1"];
     FfnExpProbsB = "blk.{}.exp_probs_b", [Experts],
-        ["model.layers.{}.feed_forward.expert_bias"];
+        [
+            "model.layers.{}.feed_forward.expert_bias", "model.layers.{}.mlp.gate.e_score_correction",
+            "model.layers.{}.mlp.moe_statics.e_score_correction",
+            "model.layers.{}.block_sparse_moe.e_score_correction"
+        ];
     FfnGateShexp = "blk.{}.ffn_gate_shexp", [SharedFeedForward, Embedding],
-        ["model.layers.{}.mlp.shared_expert.gate_proj"];
+        [
+            "model.layers.{}.mlp.shared_expert.gate_proj", "model.layers.{}.mlp.shared_experts.gate_proj",
+            "model.layers.{}.feed_forward.shared_expert.gate_proj"
+        ];
     FfnDownShexp = "blk.{}.ffn_down_shexp", [Embedding, SharedFeedForward],
-        ["model.layers.{}.mlp.shared_expert.down_proj", "model.layers.{}.shared_mlp.output_linear"];
+        [
+            "model.layers.{}.mlp.shared_expert.down_proj", "model.layers.{}.shared_mlp.output_linear",
+            "model.layers.{}.mlp.shared_experts.down_proj", "model.layers.{}.feed_forward.shared_expert.down_proj"
+        ];
     FfnUpShexp = "blk.{}.ffn_up_shexp", [SharedFeedForward, Embedding],
-        ["model.layers.{}.mlp.shared_expert.up_proj"];
+        [
+            "model.layers.{}.mlp.shared_expert.up_proj", "model.layers.{}.mlp.shared_experts.up_proj",
+            "model.layers.{}.feed_forward.shared_expert.up_proj"
+        ];
     PerLayerTokenEmbd = "per_layer_token_embd", [Any, Any],
         ["model.embed_tokens_per_layer"];
     PerLayerModelProj = "per_layer_model_proj", [Any, Embedding],
@@ -328,6 +373,36 @@ tensors! {
         ["decoder.block.{}.layer.2.DenseReluDense.wi", "decoder.block.{}.layer.2.DenseReluDense.wi_1"];
     DecOutputNorm = "dec.output_norm", [Embedding],
         ["decoder.final_layer_norm"];
+    SsmConv1d = "blk.{}.ssm_conv1d", [Any, One, Any],
+        ["backbone.layers.{}.mixer.conv1d", "model.layers.{}.mamba.conv1d"];
+    SsmDt = "blk.{}.ssm_dt", [Any, Any],
+        ["backbone.layers.{}.mixer.dt_proj", "model.layers.{}.mamba.dt_proj"];
+    SsmA = "blk.{}.ssm_a", [Any, Any],
+        ["backbone.layers.{}.mixer.A_log", "model.layers.{}.mamba.A_log"];
+    SsmNorm = "blk.{}.ssm_norm", [Any],
+        ["backbone.layers.{}.mixer.norm", "model.layers.{}.mamba.norm"];
+    SsmOut = "blk.{}.ssm_out", [Embedding, Any],
+        ["backbone.layers.{}.mixer.out_proj", "model.layers.{}.mamba.out_proj"];
+    AttnGate = "blk.{}.attn_gate", [Any, Embedding],
+        ["model.layers.{}.linear_attn.in_proj_z"];
+    SsmBetaAlpha = "blk.{}.ssm_ba", [Any, Embedding],
+        ["model.layers.{}.linear_attn.in_proj_ba"];
+    SsmBeta = "blk.{}.ssm_beta", [Any, Embedding],
+        ["model.layers.{}.linear_attn.in_proj_b"];
+    SsmAlpha = "blk.{}.ssm_alpha", [Any, Embedding],
+        ["model.layers.{}.linear_attn.in_proj_a"];
+    NextnEhProj = "blk.{}.nextn.eh_proj", [Embedding, Any],
+        ["model.layers.{}.eh_proj"];
+    NextnEmbedTokens = "blk.{}.nextn.embed_tokens", [Vocabulary, Embedding],
+        ["model.layers.{}.embed_tokens"];
+    NextnEnorm = "blk.{}.nextn.enorm", [Embedding],
+        ["model.layers.{}.enorm"];
+    NextnHnorm = "blk.{}.nextn.hnorm", [Embedding],
+        ["model.layers.{}.hnorm"];
+    NextnSharedHeadHead = "blk.{}.nextn.shared_head_head", [Vocabulary, Embedding],
+        ["model.layers.{}.shared_head.head"];
+    NextnSharedHeadNorm = "blk.{}.nextn.shared_head_norm", [Embedding],
+        ["model.layers.{}.shared_head.norm"];
     ShortconvConv = "blk.{}.shortconv.conv", [Embedding, One, Any],
         ["model.layers.{}.conv.conv"];
     ShortconvInProj = "blk.{}.shortconv.in_proj", [ThreeEmbedding, Embedding],
@@ -337,6 +412,21 @@ tensors! {
 }
 
 impl Tensor {
+    /// Whether the name has no suffix in the GGUF file; those in checkpoints are whole.
+    pub const fn is_bare(self) -> bool {
+        matches!(self, Tensor::SsmA)
+    }
+
+    /// Whether the checkpoint has logarithms of rates, and the GGUF file the rates, less than nothing.
+    pub const fn is_rate(self) -> bool {
+        matches!(self, Tensor::SsmA)
+    }
+
+    /// Whether there is a bias only, of the weight's extents.
+    pub const fn is_bias(self) -> bool {
+        matches!(self, Tensor::FfnExpProbsB)
+    }
+
     /// Whether the matrix stays F32 whatever type is asked for (the list in `ModelBase.prepare_tensors`).
     pub const fn stays_f32(self) -> bool {
         matches!(
@@ -347,13 +437,14 @@ impl Tensor {
                 | Tensor::TokenTypes
                 | Tensor::AltupCorrectCoef
                 | Tensor::AltupPredictCoef
+                | Tensor::SsmConv1d
                 | Tensor::ShortconvConv
         )
     }
 
     /// Whether an extent of one in the middle of the checkpoint's shape is left out.
     pub const fn is_squeezed(self) -> bool {
-        matches!(self, Tensor::ShortconvConv)
+        matches!(self, Tensor::ShortconvConv | Tensor::SsmConv1d)
     }
 }
 
@@ -371,7 +462,11 @@ pub struct Mapped {
 impl Mapped {
     /// Name in the GGUF file.
     pub fn name(&self) -> String {
-        let suffix = if self.bias { ".bias" } else { ".weight" };
+        let suffix = match self.bias {
+            true => ".bias",
+            false if self.tensor.is_bare() => "",
+            false => ".weight",
+        };
         let layer = self.layer.map(|n| n.to_string()).unwrap_or_default();
         self.tensor.name().replace("{}", &layer) + suffix
     }
@@ -379,17 +474,55 @@ impl Mapped {
     /// Extents in the checkpoint's order, of those that the family has for the weight.
     pub fn extents(&self, family: &Family) -> &'static [Extent] {
         let all = family.extents(self.tensor);
-        if self.bias { &all[..all.len().min(1)] } else { all }
+        match self.bias && !self.tensor.is_bias() {
+            true if self.tensor.is_squeezed() => &all[..1],
+            true => &all[..all.len().saturating_sub(1).max(1)],
+            false => all,
+        }
     }
 }
 
-/// What the checkpoint's tensor `name` is in a model of `layers` layers that has `tensors`.
-pub fn map_name(name: &str, tensors: &[Tensor], layers: u32) -> Option<Mapped> {
-    let (stem, bias) = stem(name)?;
-    tensors.iter().find_map(|&tensor| {
-        let layer = tensor.aliases().iter().find_map(|alias| layer_in(stem, alias, layers))?;
+/// What the checkpoint's tensor `name` is in a model of the family that has so many layers.
+pub fn map_name(name: &str, family: &Family, layers: u32) -> Option<Mapped> {
+    let stem = stem(name);
+    family.tensors.iter().find_map(|&tensor| {
+        let (text, bias) = if tensor.is_bare() { (name, false) } else { stem? };
+        let layer = family.names(tensor).iter().find_map(|alias| layer_in(text, alias, layers))?;
         Some(Mapped { tensor, layer, bias })
     })
+}
+
+/// The usual form of the name of a text model's tensor (`ModelBase.filter_tensors`).
+pub fn usual_name(name: &str) -> String {
+    let name = name.replace("language_model.", "");
+    match name.strip_suffix("e_score_correction_bias") {
+        Some(before) => format!("{before}e_score_correction.bias"),
+        None => name,
+    }
+}
+
+/// The usual name of a tensor of layers that predict more tokens than the next, which is called `mtp.` something, in a
+/// model of `layers` other layers (`_QwenMtpMixin.filter_tensors`).
+pub fn predicting_name(name: &str, layers: u32) -> Option<String> {
+    const NAMES: [(&str, &str); 4] = [
+        ("fc", "eh_proj"),
+        ("pre_fc_norm_embedding", "enorm"),
+        ("pre_fc_norm_hidden", "hnorm"),
+        ("norm", "shared_head.norm"),
+    ];
+    let name = name.strip_prefix("model.").unwrap_or(name).strip_prefix("mtp.")?;
+    if let Some((layer, rest)) = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
+        return Some(format!("model.layers.{}.{rest}", layers.checked_add(number(layer)?)?));
+    }
+    let (module, suffix) = name.split_once('.')?;
+    let (_, usual) = NAMES.iter().find(|(own, _)| *own == module && !suffix.contains('.'))?;
+    Some(format!("model.layers.{layers}.{usual}.{suffix}"))
+}
+
+/// Whether the tensor belongs to a layer beyond `layers` of them.
+pub fn is_beyond(name: &str, layers: u32) -> bool {
+    let digits = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
+    digits.and_then(number).is_some_and(|layer| layer >= layers)
 }
 
 /// The name of a tensor without `.weight` or `.bias`, and whether it was the latter.
@@ -468,9 +601,10 @@ mod tests {
 
     #[test]
     fn names_map_to_layers_that_exist() {
-        let all = [Tensor::TokenEmbd, Tensor::AttnQ, Tensor::Output];
+        let tensors = &[Tensor::TokenEmbd, Tensor::AttnQ, Tensor::Output, Tensor::SsmA, Tensor::SsmDt];
+        let family = Family { tensors, ..Family::PLAIN };
         let check = |name: &str, expected: Option<&str>| {
-            assert_eq!(map_name(name, &all, 3).map(|m| m.name()).as_deref(), expected, "{name}");
+            assert_eq!(map_name(name, &family, 3).map(|m| m.name()).as_deref(), expected, "{name}");
         };
         check("model.embed_tokens.weight", Some("token_embd.weight"));
         check("embed_tokens.weight", Some("token_embd.weight"));
@@ -483,12 +617,35 @@ mod tests {
         check("model.layers.x.self_attn.q_proj.weight", None);
         check("model.layers.1.self_attn.k_proj.weight", None);
         check("model.layers.1.self_attn.q_proj", None);
+        check("backbone.layers.1.mixer.A_log", Some("blk.1.ssm_a"));
+        check("backbone.layers.1.mixer.A_log.weight", None);
+        check("backbone.layers.1.mixer.dt_proj.bias", Some("blk.1.ssm_dt.bias"));
     }
 
     #[test]
     fn biases_have_the_rows_extent() {
-        let m = map_name("model.layers.0.self_attn.k_proj.bias", &[Tensor::AttnK], 1).unwrap();
-        assert_eq!(m.extents(&Family::PLAIN), [Extent::Key]);
+        let tensors = &[Tensor::AttnK, Tensor::FfnUpExps];
+        let family = Family { tensors, ..Family::PLAIN };
+        let extents = |name| map_name(name, &family, 1).unwrap().extents(&family);
+        assert_eq!(extents("model.layers.0.self_attn.k_proj.bias"), [Extent::Key]);
+        let expected = [Extent::Experts, Extent::ExpertFeedForward];
+        assert_eq!(extents("model.layers.0.mlp.experts.up_proj.bias"), expected);
+    }
+
+    #[test]
+    fn layers_that_predict_have_usual_names() {
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(predicting_name(name, 3).as_deref(), expected, "{name}");
+        };
+        check("mtp.layers.0.mlp.up_proj.weight", Some("model.layers.3.mlp.up_proj.weight"));
+        check("model.mtp.layers.1.mlp.up_proj.weight", Some("model.layers.4.mlp.up_proj.weight"));
+        check("mtp.fc.weight", Some("model.layers.3.eh_proj.weight"));
+        check("mtp.pre_fc_norm_hidden.weight", Some("model.layers.3.hnorm.weight"));
+        check("mtp.other.weight", None);
+        check("model.layers.1.mlp.up_proj.weight", None);
+        assert!(is_beyond("model.layers.3.eh_proj.weight", 3));
+        assert!(!is_beyond("model.layers.2.mlp.up_proj.weight", 3) && !is_beyond("lm_head.weight", 3));
+        assert_eq!(usual_name("x.gate.e_score_correction_bias"), "x.gate.e_score_correction.bias");
     }
 
     #[test]

@@ -45,6 +45,12 @@ pub fn page() -> String {
             tokenizers(family.vocabulary).join("; ")
         );
     }
+    out += "\n### Quantized checkpoints\n\n\
+            Weights that are quantized already are turned into numbers while they are read, as the reference's converter does\n\
+            it; every family above may have them: `fp8` (a scale a block or a tensor, as DeepSeek and Qwen publish), `modelopt`\n\
+            (FP8), `compressed-tensors` (`float-quantized`, `int-quantized`, `naive-quantized`, with a scale a channel or a\n\
+            block; `pack-quantized` with a scale a group). `mxfp4` of gpt-oss stays as it is: its experts become ggml's MXFP4\n\
+            without a loss.\n";
     out += "\n## Through the fallback\n\n\
             The reference's converter knows these as well; they are not built natively yet. With a `llama_cpp:` toolchain its\n\
             converter is run in their place, which needs Python and room for one more file.\n\n";
@@ -70,7 +76,11 @@ fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
     const WORDS: &str = "WordPiece";
     const UNIGRAM: &str = "Unigram";
     match vocabulary {
-        Vocabulary::Gpt2 | Vocabulary::StableLm | Vocabulary::Glm4 | Vocabulary::Hunyuan => &[BPE],
+        Vocabulary::Gpt2
+        | Vocabulary::StableLm
+        | Vocabulary::Glm4
+        | Vocabulary::Glm
+        | Vocabulary::Hunyuan => &[BPE],
         Vocabulary::Llama => &[PIECES, "`tokenizer.json` of Llama 2", BPE],
         Vocabulary::Qwen2 | Vocabulary::Gemma3 => &[PIECES, BPE],
         Vocabulary::Phi3 => &[BPE, PIECES],

@@ -62,14 +62,26 @@ pub enum Recipe {
         parts: Vec<Part>,
         /// Which row of a part becomes which row of the output.
         order: RowOrder,
-        /// What is added to each value, in the precision that the source has (BF16 counts as F32).
-        plus: f32,
+        /// What is done to each value.
+        change: Change,
     },
     /// Values that the conversion computed (`rope_freqs.weight`).
     Values(Vec<f32>),
 }
 
-/// One source tensor: a contiguous run of bytes in a shard.
+/// What is done to each value of a source, in the precision that it has (BF16 counts as F32).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Change {
+    /// Nothing.
+    #[default]
+    None,
+    /// A number is added.
+    Plus(f32),
+    /// A rate in place of its logarithm, and less than nothing: `-exp(x)`.
+    NegativeExp,
+}
+
+/// One source tensor, or rows of one: mostly a contiguous run of bytes in a shard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     /// Name in the checkpoint, for messages.
@@ -78,8 +90,109 @@ pub struct Part {
     pub shard: usize,
     /// First byte in the shard.
     pub offset: u64,
-    /// How the source holds the values: F32, F16, BF16 or F64 in a checkpoint, any type in a GGUF file.
+    /// How the source holds the values: F32, F16, BF16 or F64 in a checkpoint, any type in a GGUF file. Of one that has
+    /// a coding, the type of what comes out of it.
     pub ty: GgmlType,
+    /// Where the values lie that are not one row after the other.
+    pub strides: Option<Strides>,
+    /// What the bytes mean that are no values of `ty`.
+    pub coding: Option<Box<Coding>>,
+}
+
+impl Part {
+    /// Rows that stand one after the other.
+    pub fn new(name: impl Into<String>, shard: usize, offset: u64, ty: GgmlType) -> Self {
+        Part { name: name.into(), shard, offset, ty, strides: None, coding: None }
+    }
+
+    /// Values between neighbours, in rows of `row` values.
+    pub fn strides(&self, row: u64) -> Strides {
+        self.strides.unwrap_or(Strides { row, column: 1 })
+    }
+}
+
+/// Values in the source from a value of a part to its neighbours. `column` is 1 unless the source is transposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strides {
+    /// To the value below.
+    pub row: u64,
+    /// To the next value of the row.
+    pub column: u64,
+}
+
+/// Weights that are quantized in the checkpoint, and how the reference makes numbers of them.
+///
+/// The tensor is a stack of matrices of `rows` by `columns`; `start` is the part's first value among all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coding {
+    /// How the bytes hold the values.
+    pub element: Element,
+    /// Rows of a matrix.
+    pub rows: u64,
+    /// Values in a row of a matrix.
+    pub columns: u64,
+    /// The part's first value in the tensor.
+    pub start: u64,
+    /// What each value is multiplied with.
+    pub scales: Option<Scales>,
+    /// What is taken from each value before that: numbers as wide as the values, packed along the rows, one for each scale.
+    pub zeros: Option<Zeros>,
+}
+
+/// How a quantized tensor holds its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// A type that ggml has as well.
+    Ggml(GgmlType),
+    /// A sign, four bits of exponent, three of mantissa; no infinities.
+    E4M3,
+    /// The upper byte of an F16.
+    E5M2,
+    /// A byte with a sign.
+    I8,
+    /// Unsigned numbers of so many bits in little-endian words of 32, the lowest bits first; rows begin with a word.
+    Packed {
+        /// Bits of a number.
+        bits: u32,
+    },
+    /// Sixteen bytes for 32 values, two in a byte, the lower bits first; the scales are exponents. They become ggml's MXFP4.
+    Mxfp4,
+}
+
+/// Scales of a quantized tensor: one for each block of each of its matrices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scales {
+    /// Number of the shard.
+    pub shard: usize,
+    /// First byte in the shard.
+    pub offset: u64,
+    /// How they are stored.
+    pub ty: GgmlType,
+    /// Rows and columns of a block.
+    pub block: [u64; 2],
+    /// Scales from a matrix, a row of blocks, a block to the next; 0 where the next has the same.
+    pub strides: [u64; 3],
+}
+
+/// The numbers that stand for zero in a [`Element::Packed`] tensor of one matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zeros {
+    /// Number of the shard.
+    pub shard: usize,
+    /// First byte in the shard.
+    pub offset: u64,
+}
+
+impl Element {
+    /// Bytes of `values` values of rows of `columns`, which are whole rows where several share a word.
+    pub fn bytes(self, values: u64, columns: u64) -> u64 {
+        match self {
+            Element::Ggml(ty) => ty.bytes_of(values).expect("types without blocks"),
+            Element::E4M3 | Element::E5M2 | Element::I8 => values,
+            Element::Packed { bits } => values / columns * columns.div_ceil(u64::from(32 / bits)) * 4,
+            Element::Mxfp4 => values / 2,
+        }
+    }
 }
 
 /// The order in which a part's rows are taken.
@@ -93,13 +206,21 @@ pub enum RowOrder {
         /// Heads in the tensor.
         heads: u64,
     },
+    /// The rows as they stand, but the values of each in tiles: blocks of them come by group, and become all groups' first
+    /// ones, all groups' second ones, and so on.
+    TiledColumns {
+        /// Groups in a row.
+        groups: u64,
+        /// Blocks of a group.
+        each: u64,
+    },
 }
 
 impl RowOrder {
     /// The source row of output row `row`, in a tensor of `rows` rows.
     pub fn source_row(self, row: u64, rows: u64) -> u64 {
         match self {
-            RowOrder::Natural => row,
+            RowOrder::Natural | RowOrder::TiledColumns { .. } => row,
             RowOrder::Rope { heads } => {
                 let per_head = rows / heads;
                 let (head, within) = (row / per_head, row % per_head);
@@ -107,11 +228,32 @@ impl RowOrder {
             }
         }
     }
+
+    /// The block of the source's row of each block of the output's; empty where they stay.
+    pub fn source_blocks(self) -> Vec<usize> {
+        match self {
+            RowOrder::TiledColumns { groups, each } => {
+                tiles(groups, each).map(|block| block as usize).collect()
+            }
+            RowOrder::Natural | RowOrder::Rope { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Numbers of blocks that come by group: all groups' first ones, all groups' second ones, and so on.
+pub(super) fn tiles(groups: u64, each: u64) -> impl Iterator<Item = u64> {
+    (0..each).flat_map(move |n| (0..groups).map(move |group| group * each + n))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tiles_take_one_of_each_group() {
+        assert_eq!(tiles(3, 2).collect::<Vec<_>>(), [0, 2, 4, 1, 3, 5]);
+        assert_eq!(RowOrder::TiledColumns { groups: 2, each: 3 }.source_blocks(), [0, 3, 1, 4, 2, 5]);
+    }
 
     #[test]
     fn rope_order_interleaves_the_halves_of_each_head() {

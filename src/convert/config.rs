@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::quantized::Scheme;
 use super::{ConvertError as E, tokenizer};
 use crate::arch::config_class::{self, Read};
-use crate::arch::{Family, Hparams, family};
+use crate::arch::{Family, HparamError, Hparams, MoreLayers, family, number};
 use crate::checkpoint::Checkpoint;
 use crate::event::{Code, Event, Observer};
 
@@ -22,6 +23,8 @@ pub(super) struct Config {
     pub(super) architecture: String,
     /// The family that this architecture belongs to.
     pub(super) family: &'static Family,
+    /// How its weights are quantized.
+    pub(super) scheme: Scheme,
     /// Rows of the embeddings that have a token, where the others are cut off.
     pub(super) vocabulary_rows: Option<u64>,
     /// The tokens of a reranker's answers: yes, and no.
@@ -54,24 +57,41 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
         Read::Untyped => return Err(E::NoModelType),
     };
     if let Some((key, value)) = NESTED.iter().find_map(|k| hparams.get(k).map(|v| (k, v))) {
-        return Err(crate::arch::HparamError::unsupported(key, value).into());
+        return Err(HparamError::unsupported(key, value).into());
     }
     if let Some(text) = hparams.get(TEXT_CONFIG).cloned() {
-        let text = text
-            .as_object()
-            .ok_or_else(|| crate::arch::HparamError::wrong(TEXT_CONFIG, &text, "an object"))?;
+        let text = text.as_object().ok_or_else(|| HparamError::wrong(TEXT_CONFIG, &text, "an object"))?;
         hparams.merge(text);
+    }
+    let family = (family.variant)(&mut hparams)?.unwrap_or(family);
+    if let MoreLayers::KeptApart(names) = family.more_layers {
+        count_predicting(checkpoint, names, &mut hparams)?;
     }
     // What a family does not do is told before its tensors are looked at.
     (family.adjust)(&mut hparams.clone())?;
-    refuse_quantized(checkpoint, &hparams)?;
+    let scheme = Scheme::read(checkpoint, &hparams, family)?;
     let answers = match family.rerankers && is_reranker(checkpoint, &hparams)? {
         true => Some(tokenizer::ids(checkpoint, ["yes", "no"])?),
         false => None,
     };
     let vocabulary_rows =
         if family.cut_embeddings { Some(tokenizer::rows(checkpoint, hparams.values())?) } else { None };
-    Ok(Config { raw, file, hparams, architecture, family, vocabulary_rows, answers })
+    Ok(Config { raw, file, hparams, architecture, family, scheme, vocabulary_rows, answers })
+}
+
+/// Counts the layers that predict more tokens than the next, where the configuration has none of them.
+fn count_predicting(checkpoint: &Checkpoint, names: &[&str], h: &mut Hparams) -> Result<(), E> {
+    if h.count(names)?.unwrap_or(0) > 0 {
+        return Ok(());
+    }
+    let layer = |name: &str| number(name.split_once("mtp.layers.")?.1.split('.').next()?);
+    let last = checkpoint.tensors.iter().filter_map(|tensor| layer(&tensor.entry.name)).max();
+    // The reference ends where there are none.
+    let last = last.ok_or_else(|| HparamError::missing(names))?;
+    if let Some(name) = names.first() {
+        h.set(name, last.saturating_add(1).into());
+    }
+    Ok(())
 }
 
 /// The class of the text model (`get_model_architecture`).
@@ -85,22 +105,6 @@ fn architecture(file: &Hparams) -> Option<String> {
 /// A file's JSON.
 pub(super) fn json<T: serde::de::DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, E> {
     serde_json::from_slice(bytes).map_err(|source| E::Json { file: file.to_owned(), source })
-}
-
-/// Sources whose weights are no plain numbers: `quantization_config`, or NVIDIA ModelOpt's file.
-fn refuse_quantized(checkpoint: &Checkpoint, h: &Hparams) -> Result<(), E> {
-    const MODELOPT: &str = "hf_quant_config.json";
-    let named = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).map(str::to_owned);
-    if let Some(config) = h.get("quantization_config")
-        && config.as_object().is_none_or(|o| !o.is_empty())
-    {
-        let method = named(config, "quant_method").or_else(|| named(config, "quant_algo"));
-        return Err(E::Quantized { method: method.unwrap_or_else(|| "unnamed".to_owned()) });
-    }
-    if checkpoint.small_file(MODELOPT)?.is_some() {
-        return Err(E::Quantized { method: MODELOPT.to_owned() });
-    }
-    Ok(())
 }
 
 /// `Qwen3Model._is_qwen3_reranker`.

@@ -53,6 +53,8 @@ pub enum ConvertError {
     Dtype { name: String, dtype: Dtype },
     #[error("tensor `{name}` has the shape {found:?}, not {expected}")]
     Shape { name: String, found: Vec<u64>, expected: String },
+    #[error("tensor `{name}` has no `{weight}` to go with")]
+    Scales { name: String, weight: String },
     #[error("`{file}`: {why}")]
     Pooling { file: String, why: &'static str },
 }

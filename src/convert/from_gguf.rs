@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Blueprint, OutType, Part, Recipe, RowOrder, TensorRecipe};
+use super::{Blueprint, Change, OutType, Part, Recipe, RowOrder, TensorRecipe};
 use crate::checkpoint::GgufModel;
 use crate::gguf::{Header, Value};
 
@@ -45,12 +45,16 @@ impl Blueprint {
         let mut tensors = Vec::new();
         for (shard, (header, data_start)) in files.iter().enumerate() {
             for t in &header.tensors {
-                let part = Part { name: t.name.clone(), shard, offset: data_start + t.offset, ty: t.ty };
+                let part = Part::new(&t.name, shard, data_start + t.offset, t.ty);
                 tensors.push(TensorRecipe {
                     name: t.name.clone(),
                     shape: t.shape.clone(),
                     ty: t.ty,
-                    source: Recipe::Rows { parts: vec![part], order: RowOrder::Natural, plus: 0.0 },
+                    source: Recipe::Rows {
+                        parts: vec![part],
+                        order: RowOrder::Natural,
+                        change: Change::None,
+                    },
                 });
             }
         }

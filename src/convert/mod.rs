@@ -8,10 +8,13 @@
 mod blueprint;
 mod computed;
 mod config;
+mod cuts;
 mod error;
 mod from_gguf;
 pub mod general;
 mod parameters;
+mod quantized;
+mod source;
 mod stacks;
 mod tensors;
 #[cfg(test)]
@@ -26,7 +29,9 @@ use crate::checkpoint::Checkpoint;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::Metadata;
 
-pub use blueprint::{Blueprint, OutType, Part, Recipe, RowOrder, TensorRecipe};
+pub use blueprint::{
+    Blueprint, Change, Coding, Element, OutType, Part, Recipe, RowOrder, Scales, Strides, TensorRecipe, Zeros,
+};
 pub use error::ConvertError;
 pub use from_gguf::FromGgufError;
 

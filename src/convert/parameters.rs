@@ -6,6 +6,7 @@
 use serde_json::Value as Json;
 
 use super::config::{Config, json};
+use super::quantized::Scheme;
 use super::{ConvertError as E, OutType};
 use crate::arch::hparams::{count, finite, single};
 use crate::arch::key::integers;
@@ -104,7 +105,14 @@ pub(super) fn write(
     (config.family.adjust)(&mut hparams)?;
     let model = Model { hparams: &hparams, rope, file: &config.file };
     let mut keys = Keys { arch: config.family.name, out };
-    let source = Source { checkpoint, model: &model, out_type, is_reranker: config.answers.is_some() };
+    let layers = config.family.layers(&hparams)?;
+    let source = Source {
+        checkpoint,
+        model: &model,
+        layers,
+        file_type: file_type(out_type, &config.scheme),
+        is_reranker: config.answers.is_some(),
+    };
     write_keys(config.family.keys, &source, &mut keys)?;
     keys.out.set("general.quantization_version", QUANTIZATION_VERSION);
     Ok(())
@@ -114,7 +122,8 @@ pub(super) fn write(
 struct Source<'a> {
     checkpoint: &'a Checkpoint,
     model: &'a Model<'a>,
-    out_type: OutType,
+    layers: u32,
+    file_type: u32,
     is_reranker: bool,
 }
 
@@ -122,12 +131,16 @@ fn write_keys(list: &[Key], source: &Source<'_>, keys: &mut Keys<'_>) -> Result<
     let model = source.model;
     for key in list {
         match key {
-            Key::Common => write_common(model, source.out_type, keys)?,
-            Key::FileType => keys.out.set("general.file_type", file_type(source.out_type)),
+            Key::Common => {
+                keys.set("block_count", source.layers);
+                write_common(model, keys)?;
+                keys.out.set("general.file_type", source.file_type);
+            }
+            Key::FileType => keys.out.set("general.file_type", source.file_type),
             Key::Pooling => write_pooling(source.checkpoint, model.hparams, keys)?,
             Key::Ranking if source.is_reranker => write_ranking(keys),
             Key::Ranking => {}
-            Key::These(list) => write_keys(list, source, keys)?,
+            Key::All(list) => write_keys(list, source, keys)?,
             Key::Of(key, store, when, names) => {
                 if let Some(value) = model.value(*store, *when, names)? {
                     keys.set(key, value);
@@ -143,10 +156,9 @@ fn write_keys(list: &[Key], source: &Source<'_>, keys: &mut Keys<'_>) -> Result<
     Ok(())
 }
 
-/// `TextModel.set_gguf_parameters`.
-fn write_common(model: &Model<'_>, out_type: OutType, keys: &mut Keys<'_>) -> Result<(), HparamError> {
+/// What `TextModel.set_gguf_parameters` has between the number of layers and the type.
+fn write_common(model: &Model<'_>, keys: &mut Keys<'_>) -> Result<(), HparamError> {
     let h = model.hparams;
-    keys.set("block_count", model.layers()?);
     keys.table(model, DIMENSIONS)?;
     if h.get("is_causal") == Some(&Json::Bool(false)) {
         keys.set("attention.causal", false);
@@ -161,13 +173,13 @@ fn write_common(model: &Model<'_>, out_type: OutType, keys: &mut Keys<'_>) -> Re
         keys.set("attention.key_length", width);
         keys.set("attention.value_length", width);
     }
-    keys.out.set("general.file_type", file_type(out_type));
     Ok(())
 }
 
 /// `general.file_type` (`LlamaFileType`).
-fn file_type(out_type: OutType) -> u32 {
+fn file_type(out_type: OutType, scheme: &Scheme) -> u32 {
     match out_type {
+        OutType::F32 | OutType::F16 | OutType::BF16 | OutType::Auto if *scheme == Scheme::Mxfp4 => 38,
         OutType::F32 => 0,
         OutType::F16 | OutType::Auto => 1,
         OutType::Q8_0 => 7,

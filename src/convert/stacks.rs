@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::ConvertError as E;
+use super::source::Source;
 use crate::arch::{self, Family, Hparams, Stack, Tensor};
-use crate::checkpoint::SourceTensor;
 
 /// More than any layer has.
 const MAX_NUMBERED: u32 = 1 << 16;
@@ -17,7 +17,7 @@ pub(super) struct Stacks<'a> {
 
 /// The tensors of a layer, by number and number of the member.
 struct Layer<'a> {
-    found: HashMap<(u32, usize), &'a SourceTensor>,
+    found: HashMap<(u32, usize), &'a Source<'a>>,
     wanted: usize,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Complete<'a> {
     pub(super) tensor: Tensor,
     pub(super) layer: u32,
     /// In the order of their numbers; at least one.
-    pub(super) parts: Vec<&'a SourceTensor>,
+    pub(super) parts: Vec<&'a Source<'a>>,
 }
 
 impl<'a> Stacks<'a> {
@@ -34,7 +34,7 @@ impl<'a> Stacks<'a> {
     pub(super) fn add(
         &mut self,
         name: &str,
-        tensor: &'a SourceTensor,
+        source: &'a Source<'a>,
         h: &Hparams,
         family: &Family,
         layers: u32,
@@ -46,14 +46,14 @@ impl<'a> Stacks<'a> {
         };
         let count = h.required_count(stack.count)?;
         if number >= count || count > MAX_NUMBERED {
-            return Err(E::Number { name: tensor.entry.name.clone(), count });
+            return Err(E::Number { name: source.tensor.entry.name.clone(), count });
         }
         let wanted = count as usize * stack.members.len();
         let key = (stack.before, layer);
         let found =
             &mut self.layers.entry(key).or_insert_with(|| Layer { found: HashMap::new(), wanted }).found;
-        if let Some(first) = found.insert((number, member), tensor) {
-            let (first, second) = (first.entry.name.clone(), tensor.entry.name.clone());
+        if let Some(first) = found.insert((number, member), source) {
+            let (first, second) = (first.tensor.entry.name.clone(), source.tensor.entry.name.clone());
             return Err(E::Collision { name: name.to_owned(), first, second });
         }
         if found.len() < wanted {

@@ -1,37 +1,32 @@
 //! The recipe of each output tensor: its place, its shape, its type, the rows it is made of.
 //!
 //! Most tensors of a checkpoint become one under another name. Some become several (fused matrices), and some become
-//! one with others (experts); [`places`] says which, of the family's data. No weight is read.
+//! one with others (experts), as the family's data says. No weight is read.
 
 use std::collections::{HashMap, HashSet};
 
 use super::computed::{self, Made};
 use super::config::Config;
+use super::source::{self, Source, stored};
 use super::stacks::Stacks;
-use super::{ConvertError as E, OutType, Part, Recipe, RowOrder, TensorRecipe};
+use super::{Change, ConvertError as E, OutType, Recipe, RowOrder, Strides, TensorRecipe, cuts};
 use crate::arch::{
-    self, Dimensions, Extent, Family, Heads, HparamError, Hparams, KEY_HEADS, LAYERS, Mapped, QUERY_HEADS,
-    Rope, Tensor,
+    self, Cut, Dimensions, Extent, Family, Heads, HparamError, Hparams, KEY_HEADS, LAYERS, Mapped,
+    MoreLayers, QUERY_HEADS, Rope, Tensor,
 };
-use crate::checkpoint::{Checkpoint, Dtype, SourceTensor, TensorEntry};
+use crate::checkpoint::{Checkpoint, Dtype};
 use crate::event::{Code, Event, Observer};
 use crate::gguf::GgmlType;
 
 /// Most dimensions that a tensor in a GGUF file has.
 const MAX_DIMENSIONS: usize = 4;
 
-/// A tensor of the text model, under the name by which the family knows it.
-struct Source<'a> {
-    name: String,
-    tensor: &'a SourceTensor,
-}
-
 /// The type that `auto` stands for: that of the first matrix in a 16-bit type, else F16.
 pub(super) fn resolve(out_type: OutType, checkpoint: &Checkpoint, family: &Family) -> OutType {
     if out_type != OutType::Auto {
         return out_type;
     }
-    sources(checkpoint, family)
+    stored(checkpoint, family)
         .iter()
         .filter(|s| s.tensor.entry.shape.len() >= 2)
         .find_map(|s| match s.tensor.entry.dtype {
@@ -51,7 +46,7 @@ pub(super) fn recipes(
     observer: &dyn Observer,
 ) -> Result<Made, E> {
     let (h, family) = (&config.hparams, config.family);
-    let layers = h.required_count(LAYERS)?;
+    let layers = family.layers(h)?;
     let writer = Writer { config, dimensions: Dimensions::of(h), layers, out_type };
     let Made { metadata, mut recipes } = computed::tensors(config, rope)?;
     let labelled = match family.labelled {
@@ -61,11 +56,18 @@ pub(super) fn recipes(
     let mut stacks = Stacks::default();
     let mut made: HashMap<String, String> = HashMap::new();
     let mut seen = HashSet::new();
-    for Source { mut name, tensor } in sources(checkpoint, family) {
+    let sources = source::sources(checkpoint, family, &config.scheme)?;
+    for source in &sources {
+        let (mut name, tensor) = (source.name.clone(), source.tensor);
         if arch::is_computed(&name) {
             let text = format!("tensor `{name}` is left out: a runtime computes it");
             observer.event(Event::new(Code::TensorSkipped, text).about(&*checkpoint.name));
             continue;
+        }
+        if let MoreLayers::KeptApart(_) = family.more_layers
+            && let Some(usual) = arch::predicting_name(&name, h.required_count(LAYERS)?)
+        {
+            name = usual;
         }
         if family.unprefixed.contains(&&*config.architecture) {
             name.insert_str(0, "model.");
@@ -84,8 +86,14 @@ pub(super) fn recipes(
             observer.event(Event::new(Code::TensorSkipped, text).about(&*checkpoint.name));
             continue;
         }
-        let new = match stacks.add(&name, tensor, h, family, layers)? {
-            None => writer.answered(&name, tensor)?,
+        if family.more_layers == MoreLayers::LeftOut && arch::is_beyond(&name, layers) {
+            let text =
+                format!("tensor `{name}` is left out: it belongs to a layer that predicts more tokens");
+            observer.event(Event::new(Code::TensorSkipped, text).about(&*checkpoint.name));
+            continue;
+        }
+        let new = match stacks.add(&name, source, h, family, layers)? {
+            None => writer.answered(&name, source)?,
             Some(complete) => {
                 complete.iter().map(|stack| writer.stack(stack)).collect::<Result<Vec<_>, E>>()?
             }
@@ -111,31 +119,24 @@ pub(super) fn recipes(
     }
 }
 
-/// The text model's tensors in the order in which the reference reads them: shard by shard, and by name in each.
-fn sources<'a>(checkpoint: &'a Checkpoint, family: &Family) -> Vec<Source<'a>> {
-    let mut tensors: Vec<&SourceTensor> = checkpoint.tensors.iter().collect();
-    tensors.sort_by(|a, b| (a.shard, &a.entry.name).cmp(&(b.shard, &b.entry.name)));
-    tensors
-        .into_iter()
-        .filter_map(|tensor| {
-            let name = family.bare(&tensor.entry.name);
-            if family.skips(&name) {
-                return None;
-            }
-            let own = |name: String, (part, new): &(&str, &str)| name.replace(part, new);
-            let name = family.renamed.iter().fold(name.into_owned(), own);
-            arch::is_text(&name).then(|| Source { name: name.replace("language_model.", ""), tensor })
-        })
-        .collect()
-}
-
 /// Rows of a source tensor that become a tensor of their own: all of them, or an equal share of each of its stacked
 /// matrices.
-struct Rows {
+pub(super) struct Rows {
     /// Extents of the output in the checkpoint's order.
-    shape: Vec<u64>,
-    /// Byte runs in the shard: where each starts in the source tensor.
-    starts: Vec<u64>,
+    pub(super) shape: Vec<u64>,
+    /// The first value of each part in its source tensor.
+    pub(super) starts: Vec<u64>,
+    /// How far values are from each other there, where they do not stand row by row.
+    pub(super) strides: Option<Strides>,
+    /// The order of the rows of each part, where the name does not tell.
+    pub(super) order: Option<RowOrder>,
+}
+
+impl Rows {
+    /// All of a tensor's, as they stand.
+    pub(super) fn whole(shape: Vec<u64>) -> Self {
+        Rows { shape, starts: vec![0], strides: None, order: None }
+    }
 }
 
 /// What all recipes are made with.
@@ -150,46 +151,43 @@ type Recipes = Vec<(Option<u32>, TensorRecipe)>;
 
 impl Writer<'_> {
     /// As [`Writer::split`]; of a reranker's output matrix, only the rows of its answers.
-    fn answered(&self, name: &str, tensor: &SourceTensor) -> Result<Recipes, E> {
-        let Some(answers) = self.config.answers else { return self.split(name, tensor) };
+    fn answered(&self, name: &str, source: &Source<'_>) -> Result<Recipes, E> {
+        let Some(answers) = self.config.answers else { return self.split(name, source) };
         let tied = self.config.hparams.get("tie_word_embeddings") == Some(&true.into());
         if !name.contains(if tied { "embed_tokens" } else { "lm_head" }) {
-            return self.split(name, tensor);
+            return self.split(name, source);
         }
-        let entry = &tensor.entry;
-        let width = entry.shape.get(1).copied().unwrap_or_default();
         let last = answers.iter().copied().max().map_or(0, u64::from);
-        if entry.shape.len() != 2 || width == 0 || entry.shape[0] <= last {
-            let expected = format!("rows, of which {last} is one");
-            return Err(E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected });
-        }
-        let row = self.bytes(entry, width)?;
-        let starts = answers.iter().map(|id| u64::from(*id) * row).collect();
+        let width = match source.shape[..] {
+            [rows, width] if rows > last && width > 0 => width,
+            _ => return Err(misfit(source, format!("rows, of which {last} is one"))),
+        };
+        let starts = answers.iter().map(|id| u64::from(*id) * width).collect();
         let place = Mapped { tensor: Tensor::ClsOut, layer: None, bias: false };
-        let rows = Rows { shape: vec![answers.len() as u64, width], starts };
-        let mut recipes = vec![(None, self.recipe(name, &place, &[tensor], &rows)?)];
+        let rows = Rows { starts, ..Rows::whole(vec![answers.len() as u64, width]) };
+        let mut recipes = vec![(None, self.recipe(name, &place, &[source], &rows)?)];
         if tied {
-            recipes.extend(self.split(name, tensor)?);
+            recipes.extend(self.split(name, source)?);
         }
         Ok(recipes)
     }
 
     /// The tensor or tensors that one of the checkpoint's becomes by itself.
-    fn split(&self, name: &str, tensor: &SourceTensor) -> Result<Recipes, E> {
-        let (entry, family) = (&tensor.entry, self.config.family);
+    fn split(&self, name: &str, source: &Source<'_>) -> Result<Recipes, E> {
+        let (entry, family) = (&source.tensor.entry, self.config.family);
         // Fused matrices without a suffix are weights.
         let (stem, bias) = arch::stem(name).unwrap_or((name, false));
-        let fused = |name| Some((name, arch::layer_in(stem, name, self.layers)?));
-        if let Some((fused, layer)) = family.splits.iter().find_map(|split| {
-            let (_, layer) = fused(split.name)?;
-            Some((split, layer))
-        }) {
+        let in_layer = |name| arch::layer_in(stem, name, self.layers);
+        if let Some((cut, layer)) = family.cuts.iter().find_map(|c| Some((c, in_layer(c.name)?))) {
+            return self.cut(cut, name, layer, bias, source);
+        }
+        if let Some((fused, layer)) = family.splits.iter().find_map(|s| Some((s, in_layer(s.name)?))) {
             let mut recipes = Vec::new();
             let mut before = 0;
             let wanted: Vec<Vec<u64>> = fused
                 .into
                 .iter()
-                .map(|t| self.known_extents(&Mapped { tensor: *t, layer, bias }, entry))
+                .map(|t| self.known_extents(&Mapped { tensor: *t, layer, bias }, source))
                 .collect::<Result<_, E>>()?;
             let axis = wanted.first().map_or(0, |shape| shape.len().saturating_sub(2));
             // What no number can say, no tensor has.
@@ -199,21 +197,21 @@ impl Writer<'_> {
             if let Some(rows) = expected.get_mut(axis) {
                 *rows = all;
             }
-            if entry.shape != expected {
-                return Err(wrong_shape(entry, format!("{expected:?}")));
+            if source.shape != expected {
+                return Err(misfit(source, format!("{expected:?}")));
             }
             for (into, shape) in fused.into.iter().zip(wanted) {
                 let row: u64 = shape[axis + 1..].iter().product();
-                let bytes = self.bytes(entry, row)?;
                 let stacked: u64 = shape[..axis].iter().product();
-                let starts = (0..stacked).map(|n| (n * all + before) * bytes).collect();
+                let starts = (0..stacked).map(|n| (n * all + before) * row).collect();
                 before += shape[axis];
                 let place = Mapped { tensor: *into, layer, bias };
-                recipes.push((layer, self.recipe(name, &place, &[tensor], &Rows { shape, starts })?));
+                let rows = Rows { starts, ..Rows::whole(shape) };
+                recipes.push((layer, self.recipe(name, &place, &[source], &rows)?));
             }
             return Ok(recipes);
         }
-        let Some(place) = arch::map_name(name, family.tensors, self.layers) else {
+        let Some(place) = arch::map_name(name, family, self.layers) else {
             let (name, architecture) = (entry.name.clone(), self.config.architecture.clone());
             let expert = name.contains("experts.") || name.contains("block_sparse_moe");
             return Err(if expert {
@@ -226,8 +224,8 @@ impl Writer<'_> {
             let (name, architecture) = (entry.name.clone(), self.config.architecture.clone());
             return Err(E::Unmapped { name, architecture });
         }
-        self.check_shape(entry, &place)?;
-        let mut shape = entry.shape.clone();
+        self.check_shape(source, &source.shape, &place)?;
+        let mut shape = source.shape.clone();
         if place.tensor.is_squeezed() && shape.len() == 3 {
             shape.remove(1);
         }
@@ -241,33 +239,55 @@ impl Writer<'_> {
         };
         shape[0] = shape[0].checked_sub(cut).filter(|left| *left > 0).ok_or_else(|| {
             let expected = format!("more than {cut} rows");
-            E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected }
+            misfit(source, expected)
         })?;
-        let start = cut * self.bytes(entry, shape[1..].iter().product())?;
-        let rows = Rows { shape, starts: vec![start] };
-        Ok(vec![(place.layer, self.recipe(name, &place, &[tensor], &rows)?)])
+        let start = cut * shape[1..].iter().product::<u64>();
+        let rows = match family.tiled.iter().find(|(tensor, _)| *tensor == place.tensor) {
+            Some((_, tiled)) => cuts::tiled(*tiled, source, shape, &self.dimensions)?,
+            None => Rows { starts: vec![start], ..Rows::whole(shape) },
+        };
+        Ok(vec![(place.layer, self.recipe(name, &place, &[source], &rows)?)])
+    }
+
+    /// The tensors that one becomes whose rows are no runs in its order.
+    fn cut(
+        &self,
+        cut: &Cut,
+        name: &str,
+        layer: Option<u32>,
+        bias: bool,
+        source: &Source<'_>,
+    ) -> Result<Recipes, E> {
+        let pieces = cuts::pieces(cut, source, bias, &self.dimensions)?;
+        let recipe = |(into, rows): (&Tensor, Rows)| {
+            let place = Mapped { tensor: *into, layer, bias };
+            self.check_shape(source, &rows.shape, &place)?;
+            Ok((layer, self.recipe(name, &place, &[source], &rows)?))
+        };
+        cuts::into(cut).iter().zip(pieces).map(recipe).collect()
     }
 
     /// The tensor that a layer's experts become.
     fn stack(&self, stack: &super::stacks::Complete<'_>) -> Result<(Option<u32>, TensorRecipe), E> {
         let place = Mapped { tensor: stack.tensor, layer: Some(stack.layer), bias: false };
-        let first = &stack.parts[0].entry;
-        for part in &stack.parts {
-            let mut entry = part.entry.clone();
-            if entry.dtype != first.dtype {
-                return Err(E::MixedTypes { name: entry.name, other: first.name.clone() });
-            }
-            // Where the configuration states no extent, the parts must have the same one.
-            if entry.shape != first.shape {
-                return Err(wrong_shape(&entry, format!("{:?} as `{}`", first.shape, first.name)));
-            }
-            entry.shape.insert(0, stack.parts.len() as u64);
-            self.check_shape(&entry, &place)?;
-        }
+        let first = stack.parts[0];
         let mut shape = first.shape.clone();
         shape.insert(0, stack.parts.len() as u64);
-        let rows = Rows { shape, starts: vec![0; stack.parts.len()] };
-        Ok((place.layer, self.recipe(&first.name, &place, &stack.parts, &rows)?))
+        for part in &stack.parts {
+            if part.ty()? != first.ty()? {
+                let (name, other) = (part.tensor.entry.name.clone(), first.tensor.entry.name.clone());
+                return Err(E::MixedTypes { name, other });
+            }
+            // Where the configuration states no extent, the parts must have the same one.
+            if part.shape != first.shape {
+                return Err(misfit(part, format!("{:?} as `{}`", first.shape, first.tensor.entry.name)));
+            }
+            let mut stacked = part.shape.clone();
+            stacked.insert(0, stack.parts.len() as u64);
+            self.check_shape(part, &stacked, &place)?;
+        }
+        let rows = Rows { starts: vec![0; stack.parts.len()], ..Rows::whole(shape) };
+        Ok((place.layer, self.recipe(&first.tensor.entry.name, &place, &stack.parts, &rows)?))
     }
 
     /// The recipe of rows of one source tensor, or of as many as there are starts.
@@ -275,79 +295,66 @@ impl Writer<'_> {
         &self,
         name: &str,
         place: &Mapped,
-        tensors: &[&SourceTensor],
+        sources: &[&Source<'_>],
         rows: &Rows,
     ) -> Result<TensorRecipe, E> {
-        let entry = &tensors[0].entry;
-        let order = row_order(name, entry, &rows.shape, &self.config.hparams, self.config.family)?;
-        let out = place.name();
-        let ty = output_type(&out, place.tensor, &rows.shape, self.out_type);
-        let source = |(n, start): (usize, &u64)| -> Result<Part, E> {
-            let tensor = tensors.get(n).unwrap_or(&tensors[0]);
-            let (name, shard) = (tensor.entry.name.clone(), tensor.shard);
-            Ok(Part {
-                name,
-                shard,
-                offset: tensor.entry.range.start + start,
-                ty: source_type(&tensor.entry)?,
-            })
+        let (h, family) = (&self.config.hparams, self.config.family);
+        let order = match rows.order {
+            Some(order) => order,
+            None => row_order(name, sources[0], &rows.shape, h, family)?,
         };
-        let parts = rows.starts.iter().enumerate().map(source).collect::<Result<_, E>>()?;
-        let shifted = self.config.family.shifted_norms && name.ends_with("norm.weight");
+        let out = place.name();
+        let ty = match sources[0].is_microscaled() {
+            true => GgmlType::MXFP4,
+            false => output_type(&out, place.tensor, &rows.shape, self.out_type),
+        };
+        let parts = rows.starts.iter().enumerate();
+        let parts = parts.map(|(n, start)| sources.get(n).unwrap_or(&sources[0]).part(*start, rows.strides));
+        let parts = parts.collect::<Result<_, E>>()?;
+        let change = match () {
+            () if place.tensor.is_rate() => Change::NegativeExp,
+            () if family.shifts(name) => Change::Plus(1.0),
+            () => Change::None,
+        };
         Ok(TensorRecipe {
             name: out,
             shape: rows.shape.iter().rev().copied().collect(),
             ty,
-            source: Recipe::Rows { parts, order, plus: if shifted { 1.0 } else { 0.0 } },
+            source: Recipe::Rows { parts, order, change },
         })
     }
 
-    /// Bytes of `values` of the tensor's.
-    fn bytes(&self, entry: &TensorEntry, values: u64) -> Result<u64, E> {
-        let ty = source_type(entry)?;
-        Ok(ty.bytes_of(values).expect("single values are blocks of these types"))
-    }
-
     /// The extents of a tensor that is part of another, which the configuration must state.
-    fn known_extents(&self, place: &Mapped, fused: &TensorEntry) -> Result<Vec<u64>, E> {
+    fn known_extents(&self, place: &Mapped, fused: &Source<'_>) -> Result<Vec<u64>, E> {
         let wanted = place.extents(self.config.family).iter().map(|e| e.of(&self.dimensions));
         wanted
             .collect::<Option<Vec<u64>>>()
             .filter(|shape| !shape.contains(&0))
-            .ok_or_else(|| wrong_shape(fused, "one whose parts `config.json` states".to_owned()))
+            .ok_or_else(|| misfit(fused, "one whose parts `config.json` states".to_owned()))
     }
 
     /// The shape must be what the configuration says: the reference does not look, and llama.cpp would refuse the file.
-    fn check_shape(&self, entry: &TensorEntry, place: &Mapped) -> Result<(), E> {
+    fn check_shape(&self, source: &Source<'_>, shape: &[u64], place: &Mapped) -> Result<(), E> {
         let extents = place.extents(self.config.family);
         let wanted: Vec<Option<u64>> = extents.iter().map(|e: &Extent| e.of(&self.dimensions)).collect();
-        let fits = entry.shape.len() == extents.len()
-            && entry
-                .shape
+        let fits = shape.len() == extents.len()
+            && shape
                 .iter()
                 .zip(&wanted)
                 .all(|(found, wanted)| *found > 0 && wanted.is_none_or(|w| w == *found));
-        if fits && (1..=MAX_DIMENSIONS).contains(&entry.shape.len()) {
+        if fits && (1..=MAX_DIMENSIONS).contains(&shape.len()) {
             return Ok(());
         }
         let wanted: Vec<String> =
             wanted.iter().map(|w| w.map_or_else(|| "any".to_owned(), |n| n.to_string())).collect();
-        Err(wrong_shape(entry, format!("[{}]", wanted.join(", "))))
+        Err(misfit(source, format!("[{}]", wanted.join(", "))))
     }
 }
 
-fn wrong_shape(entry: &TensorEntry, expected: String) -> E {
+/// What has another shape than it must.
+pub(super) fn misfit(source: &Source<'_>, expected: String) -> E {
+    let entry = &source.tensor.entry;
     E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected }
-}
-
-fn source_type(entry: &TensorEntry) -> Result<GgmlType, E> {
-    Ok(match entry.dtype {
-        Dtype::F32 => GgmlType::F32,
-        Dtype::F16 => GgmlType::F16,
-        Dtype::BF16 => GgmlType::BF16,
-        Dtype::F64 => GgmlType::F64,
-        dtype => return Err(E::Dtype { name: entry.name.clone(), dtype }),
-    })
 }
 
 /// The type in the converter's output: vectors, norms and biases stay F32, as do some matrices; rows of no whole blocks
@@ -370,7 +377,7 @@ fn output_type(name: &str, tensor: Tensor, shape: &[u64], out_type: OutType) -> 
 /// `LlamaModel.permute`.
 fn row_order(
     name: &str,
-    entry: &TensorEntry,
+    source: &Source<'_>,
     shape: &[u64],
     h: &Hparams,
     family: &Family,
@@ -392,7 +399,7 @@ fn row_order(
     let heads = u64::from(heads);
     let rows = shape.first().copied().unwrap_or_default();
     if heads == 0 || !rows.is_multiple_of(2 * heads) {
-        return Err(wrong_shape(entry, format!("rows in two halves for each of {heads} heads")));
+        return Err(misfit(source, format!("rows in two halves for each of {heads} heads")));
     }
     Ok(RowOrder::Rope { heads })
 }

@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::config::{self, Config};
-use super::{ConvertError as E, OutType, Recipe, RowOrder, TensorRecipe, computed, parameters, tensors};
+use super::{
+    Change, ConvertError as E, OutType, Recipe, RowOrder, TensorRecipe, computed, parameters, tensors,
+};
 use crate::arch::{HparamError, Rope};
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{GgmlType, Metadata, Value};
@@ -371,8 +373,11 @@ fn what_is_not_supported_is_named() {
     assert!(matches!(&e, E::ModelType { model_type, .. } if model_type == "xlnet"), "{e}");
     let e = refused(&llama(json!({ "model_type": null })), &rows);
     assert!(matches!(&e, E::NoModelType), "{e}");
-    let e = refused(&llama(json!({ "quantization_config": { "quant_method": "fp8" } })), &rows);
-    assert!(matches!(&e, E::Quantized { method } if method == "fp8"), "{e}");
+    let e = refused(&llama(json!({ "quantization_config": { "quant_method": "gptq" } })), &rows);
+    assert!(matches!(&e, E::Quantized { method } if method == "gptq"), "{e}");
+    let nvfp4 = json!({ "quantization_config": { "quant_method": "modelopt", "quant_algo": "NVFP4" } });
+    let e = refused(&llama(nvfp4), &rows);
+    assert!(matches!(&e, E::Quantized { method } if method == "NVFP4"), "{e}");
     let e = refused(&llama(json!({ "llm_config": {} })), &rows);
     assert!(matches!(&e, E::Hparam(HparamError::Unsupported { key, .. }) if key == "llm_config"), "{e}");
     let e = refused(&llama(json!({ "text_config": 7 })), &rows);
@@ -436,7 +441,7 @@ fn experts_become_one_tensor_of_a_part_each() {
     let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
     let gate = tensors.iter().find(|t| t.name == "blk.0.ffn_gate_exps.weight").unwrap();
     assert_eq!((gate.shape.as_slice(), gate.ty), ([8, 6, 2].as_slice(), GgmlType::BF16));
-    let Recipe::Rows { parts, order: RowOrder::Natural, plus: 0.0 } = &gate.source else {
+    let Recipe::Rows { parts, order: RowOrder::Natural, change: Change::None } = &gate.source else {
         panic!("{gate:?}")
     };
     let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
@@ -498,7 +503,7 @@ fn a_text_model_within_another_is_found() {
     let found = convert(&checkpoint, OutType::BF16).unwrap();
     assert_eq!(found.tensors[0].shape, [8, 2]);
     let norm = found.tensors.iter().find(|t| t.name == "output_norm.weight").unwrap();
-    assert!(matches!(norm.source, Recipe::Rows { plus: 1.0, .. }));
+    assert!(matches!(norm.source, Recipe::Rows { change: Change::Plus(1.0), .. }));
     assert_eq!(found.metadata.get("gemma3.attention.sliding_window"), Some(&4096u32.into()));
     assert_eq!(found.metadata.get("gemma3.rope.freq_base_swa"), Some(&10000f32.into()));
 }

@@ -407,22 +407,21 @@ impl Sink for FileSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::{OutType, Part as Source, Recipe, RowOrder, TensorRecipe};
+    use crate::convert::{Change, OutType, Part as Source, Recipe, RowOrder, TensorRecipe};
     use crate::gguf::{GgmlType, Metadata};
 
     /// An experts' tensor of 7.5 GB, fused of 256 parts, in a model that has little else.
     fn fused() -> Blueprint {
-        let part = |expert: u64| Source {
-            name: expert.to_string(),
-            shard: 0,
-            offset: expert * 7168 * 2048 * 2,
-            ty: GgmlType::BF16,
-        };
+        let part = |expert: u64| Source::new(expert.to_string(), 0, expert * 7168 * 2048 * 2, GgmlType::BF16);
         let experts = TensorRecipe {
             name: "blk.0.ffn_gate_exps.weight".to_owned(),
             shape: vec![7168, 2048, 256],
             ty: GgmlType::BF16,
-            source: Recipe::Rows { parts: (0..256).map(part).collect(), order: RowOrder::Natural, plus: 0.0 },
+            source: Recipe::Rows {
+                parts: (0..256).map(part).collect(),
+                order: RowOrder::Natural,
+                change: Change::None,
+            },
         };
         let norm = TensorRecipe {
             name: "output_norm.weight".to_owned(),

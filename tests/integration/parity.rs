@@ -143,6 +143,25 @@ parity! {
     smolvlm: "SmolVLM2-256M-Video-Instruct";
     llama_embed: "llama-embed-nemotron-8b";
     gemma_embedding: "embeddinggemma-300m";
+    qwen3_fp8_blocks_sharded: "Qwen3-8B-FP8";
+    qwen3_moe_fp8_blocks: "Qwen3-30B-A3B-FP8";
+    llama_modelopt_fp8_f16: "Llama-3.1-8B-Instruct-FP8";
+    llama_compressed_fp8_channels: "Llama-3.3-70B-FP8-dynamic";
+    qwen2_compressed_int8: "Qwen2.5-7B-w8a8";
+    llama_compressed_int4: "Llama-3.1-8B-w4a16";
+    qwen3_compressed_int4_zeros_sharded: "Qwen3-4B-w4a16-asym";
+    deepseek: "deepseek-moe-16b-chat";
+    deepseek2: "DeepSeek-V2";
+    deepseek3_fp8_predicting: "DeepSeek-V3-0324";
+    glm4_moe_lite_predicting: "GLM-4.7-Flash";
+    dots1: "dots.llm1.inst";
+    minimax_m2_fp8_blocks: "MiniMax-M2";
+    gpt_oss_mxfp4_sharded: "gpt-oss-20b";
+    gpt_oss: "gpt-oss-20b-BF16";
+    glm4_moe_predicting: "GLM-4.5-Air";
+    ernie_moe: "ERNIE-4.5-21B-A3B-PT";
+    qwen35_with_vision: "Qwen3.5-9B";
+    qwen35_moe_f16: "Qwen3.5-35B-A3B";
 }
 
 fn root() -> PathBuf {

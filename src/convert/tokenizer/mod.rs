@@ -95,7 +95,19 @@ pub fn write(
             }
             Ok(())
         }
-        Vocabulary::Glm4 => source.write_glm4(out),
+        Vocabulary::Glm4 => {
+            let (text, user) = ("<|endoftext|>", "<|user|>");
+            source.write_glm(&[("eos", text), ("eot", user), ("unk", text), ("bos", text)], out)
+        }
+        Vocabulary::Glm => {
+            let named = [
+                ("bos", "[gMASK]"),
+                ("eot", "<|user|>"),
+                ("unk", "<|endoftext|>"),
+                ("eom", "<|observation|>"),
+            ];
+            source.write_glm(&named, out)
+        }
         Vocabulary::Hunyuan => source.write_hunyuan(out),
         Vocabulary::Bert => source.write_bert(out),
         Vocabulary::Roberta if checkpoint.has_file(TOKENIZER) => {
@@ -392,8 +404,8 @@ impl Source<'_> {
         self.write_pieces(pieces, out)
     }
 
-    /// `Glm4Model.set_vocab`.
-    fn write_glm4(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+    /// `Glm4Model.set_vocab`, `_set_vocab_glm`: special tokens by their names, where no file tells.
+    fn write_glm(&mut self, named: &[(&str, &str)], out: &mut Metadata) -> Result<(), TokenizerError> {
         let loaded = self.write_gpt2_tokens(out)?;
         let added = loaded.tokenizer.get_added_vocabulary().get_vocab();
         let id = |token: &str| {
@@ -402,10 +414,9 @@ impl Source<'_> {
                 || TokenizerError::field(TOKENIZER, "added_tokens", "with GLM's", &Value::from(token));
             id.ok_or_else(missing)
         };
-        let (text, user) = (id("<|endoftext|>")?, id("<|user|>")?);
         let mut special = SpecialVocab::read(&self.files, &special::TYPES, None)?;
-        for (kind, id) in [("eos", text), ("eot", user), ("unk", text), ("bos", text)] {
-            special.set_default(kind, id);
+        for (kind, token) in named {
+            special.set_default(kind, id(token)?);
         }
         special.write(out)
     }

@@ -521,7 +521,7 @@ fn t5_lists_pieces_as_they_stand() {
     many.check_error(&["vocab_size"]);
 }
 
-fn unigram_json(vocab: Json) -> Folder {
+fn unigram_json(vocab: &Json) -> Folder {
     let mut folder = unigram(Vocabulary::XlmRoberta, 5);
     folder.tokenizer = json!({
         "version": "1.0", "added_tokens": [], "normalizer": {"type": "Precompiled", "precompiled_charsmap": "Bwg="},
@@ -535,7 +535,7 @@ fn unigram_json(vocab: Json) -> Folder {
 #[test]
 fn a_unigram_model_may_stand_in_a_tokenizer_json() {
     let vocab = json!([["<s>", 0.0], ["<unk>", 0.0], ["▁a", -0.1]]);
-    let found = unigram_json(vocab).write().unwrap();
+    let found = unigram_json(&vocab).write().unwrap();
     let tokens = texts_of(&found);
     assert_eq!(tokens, ["<s>", "<unk>", "▁a", "[PAD3]", "[PAD4]"]);
     assert_eq!(found.get("tokenizer.ggml.token_type"), Some(&vec![3i32, 2, 1, 5, 5].into()));
@@ -549,12 +549,12 @@ fn a_unigram_model_may_stand_in_a_tokenizer_json() {
         (json!({"a": 0}), &["Unigram"]),
         (json!([]), &["Unigram"]),
     ] {
-        unigram_json(vocab).check_error(parts);
+        unigram_json(&vocab).check_error(parts);
     }
     let vocab = || json!([["a", 0.0]]);
-    unigram_json(vocab()).tokenizer(|t| t["normalizer"] = Json::Null).check_error(&["precompiled_charsmap"]);
-    unigram_json(vocab()).style(Vocabulary::Bert).check_error(&["Unigram"]);
-    unigram_json(vocab()).style(Vocabulary::Llama).check_error(&["Unigram"]);
+    unigram_json(&vocab()).tokenizer(|t| t["normalizer"] = Json::Null).check_error(&["precompiled_charsmap"]);
+    unigram_json(&vocab()).style(Vocabulary::Bert).check_error(&["Unigram"]);
+    unigram_json(&vocab()).style(Vocabulary::Llama).check_error(&["Unigram"]);
 }
 
 /// A WordPiece tokenizer of few tokens.
@@ -604,7 +604,7 @@ fn jina_and_nomic_choose_by_their_files() {
     let found = words().style(Vocabulary::NomicBert).write().unwrap();
     assert_eq!(found.get("tokenizer.ggml.model"), Some(&"bert".into()));
     let vocab = json!([["<s>", 0.0], ["<unk>", 0.0]]);
-    let found = unigram_json(vocab).style(Vocabulary::NomicBert).write().unwrap();
+    let found = unigram_json(&vocab).style(Vocabulary::NomicBert).write().unwrap();
     assert_eq!(found.get("tokenizer.ggml.model"), Some(&"t5".into()));
     Folder::new().style(Vocabulary::NomicBert).check_error(&["BPE"]);
 }

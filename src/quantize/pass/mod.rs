@@ -6,9 +6,11 @@
 //! bytes on, and whoever holds the next one in line writes it. So reading, computing and writing overlap, no thread
 //! only waits, and the memory is that of the slabs under way, whatever the model.
 
+mod coding;
 mod loss;
 mod order;
 mod slab;
+mod source;
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +23,7 @@ use thiserror::Error;
 pub use self::loss::Loss;
 use self::loss::Tally;
 use self::order::Outlet;
-use self::slab::{Worker, largest, read_of, slabs};
+use self::slab::{Worker, largest, reads_of, slabs};
 use crate::base::cancel::Cancel;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::convert::Blueprint;
@@ -273,7 +275,7 @@ pub fn pass(
 /// few slabs that they have in hand.
 pub fn reads(blueprint: &Blueprint, recipes: &[usize], options: &PassOptions) -> Vec<(usize, Range<u64>)> {
     let slabs = slabs(blueprint, recipes, options.slab_values);
-    slabs.iter().filter_map(|slab| read_of(slab, &blueprint.tensors[slab.recipe])).collect()
+    slabs.iter().flat_map(|slab| reads_of(slab, &blueprint.tensors[slab.recipe])).collect()
 }
 
 /// Memory that a pass takes at most, in bytes: the slabs under way with what is made of them.
@@ -288,13 +290,13 @@ pub fn memory_needed(
         .iter()
         .enumerate()
         .map(|(tensor, recipe)| {
-            let (values, source_bytes) = largest(&blueprint.tensors[*recipe], options.slab_values);
+            let (values, held) = largest(&blueprint.tensors[*recipe], options.slab_values);
             let mut types: Vec<GgmlType> = headers.iter().map(|h| h.tensors[tensor].ty).collect();
             types.sort_unstable();
             types.dedup();
             let made: u64 = types.iter().filter_map(|t| t.bytes_of(values)).sum();
-            // Each thread holds the slab as read, reordered, as the base type and as f32; finished ones only what was made.
-            threads * (3 * source_bytes + 4 * values) + threads * SLABS_PER_THREAD as u64 * made
+            // Finished slabs hold only what was made.
+            threads * held + threads * SLABS_PER_THREAD as u64 * made
         })
         .max()
         .unwrap_or(0)

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::loss::{Loss, Meter};
+use super::source::{self, Reader};
 use super::{PassError, PassOptions, PassReport};
 use crate::checkpoint::Weights;
-use crate::convert::{Blueprint, Part, Recipe, RowOrder, TensorRecipe};
+use crate::convert::{Blueprint, Change, Recipe, RowOrder, TensorRecipe};
 use crate::gguf::GgmlType;
 use crate::quantize::{Imatrix, block};
 
@@ -37,21 +38,19 @@ struct Rows {
 }
 
 fn rows_of(recipe: &TensorRecipe) -> Rows {
-    let parts = match &recipe.source {
-        Recipe::Rows { parts, .. } => parts.len().max(1) as u64,
-        Recipe::Values(_) => 1,
+    let (parts, order) = match &recipe.source {
+        Recipe::Rows { parts, order, .. } => (parts.len().max(1) as u64, *order),
+        Recipe::Values(_) => (1, RowOrder::Natural),
     };
-    let count = recipe.rows() / parts;
-    match recipe.source {
-        // The rows of a bias are single values.
-        Recipe::Rows { order: RowOrder::Rope { heads }, .. } if recipe.shape.len() == 1 => {
-            Rows { count: recipe.row_values(), values: 1, together: recipe.row_values() / heads }
-        }
-        Recipe::Rows { order: RowOrder::Rope { heads }, .. } => {
-            Rows { count, values: recipe.row_values(), together: count / heads }
-        }
-        _ => Rows { count, values: recipe.row_values(), together: 1 },
-    }
+    // A vector in several parts, or reordered, has rows of single values.
+    let single = recipe.shape.len() == 1 && (parts > 1 || order != RowOrder::Natural);
+    let (rows, values) = if single { (recipe.row_values(), 1) } else { (recipe.rows(), recipe.row_values()) };
+    let count = rows / parts;
+    let together = match order {
+        RowOrder::Natural | RowOrder::TiledColumns { .. } => 1,
+        RowOrder::Rope { heads } => count / heads,
+    };
+    Rows { count, values, together }
 }
 
 /// Cuts the tensors into slabs of about `size` values, in the order of `recipes`.
@@ -70,7 +69,7 @@ pub(super) fn slabs(blueprint: &Blueprint, recipes: &[usize], size: u64) -> Vec<
                 let end = (start + step).min(rows.count);
                 let values = (end - start) * rows.values;
                 let last = part + 1 == parts && end == rows.count;
-                let source_bytes = source_bytes(r, values);
+                let source_bytes = source_bytes(r, part, &(start..end), &rows);
                 slabs.push(Slab { tensor, recipe, part, rows: start..end, values, source_bytes, last });
                 start = end;
             }
@@ -79,47 +78,62 @@ pub(super) fn slabs(blueprint: &Blueprint, recipes: &[usize], size: u64) -> Vec<
     slabs
 }
 
-/// Values in the largest slab of a tensor, and bytes that they take in the source; see [`slabs`].
+/// Values in the largest slab of a tensor, and bytes that are held while it is made; see [`slabs`].
 pub(super) fn largest(recipe: &TensorRecipe, size: u64) -> (u64, u64) {
     let rows = rows_of(recipe);
-    let values = step(recipe, size).min(rows.count) * rows.values;
-    (values, source_bytes(recipe, values))
+    let step = step(recipe, size).min(rows.count);
+    let values = step * rows.values;
+    // As it comes, what is made of that, reordered, and as the base type.
+    let held = match part_rows(recipe, 0, &(0..step), &rows) {
+        Some(rows) => rows.gaps_and_codes() + 3 * rows.made_bytes(),
+        None => 3 * GgmlType::F32.bytes_of(values).unwrap_or(0),
+    };
+    // And as f32.
+    (values, held + 4 * values)
 }
 
 /// Rows of a slab of about `size` values.
 fn step(recipe: &TensorRecipe, size: u64) -> u64 {
     let rows = rows_of(recipe);
     let groups = (size / (rows.values * rows.together).max(1)).max(1);
-    // A bias must stay whole for the types' blocks.
-    if recipe.shape.len() == 1 { rows.count } else { groups * rows.together }
+    if recipe.shape.len() == 1 {
+        // A bias must stay whole for the types' blocks.
+        return rows.count;
+    }
+    let least = part_rows(recipe, 0, &(0..1), &rows).map_or(1, |rows| rows.least());
+    (groups * rows.together).max(least)
 }
 
-/// What is added to the source's values.
-fn plus_of(recipe: &TensorRecipe) -> f32 {
-    match recipe.source {
-        Recipe::Rows { plus, .. } => plus,
-        Recipe::Values(_) => 0.0,
+/// These rows of a part; `None` where nothing is read.
+fn part_rows<'a>(
+    recipe: &'a TensorRecipe,
+    part: usize,
+    range: &Range<u64>,
+    rows: &Rows,
+) -> Option<source::Rows<'a>> {
+    let Recipe::Rows { parts, .. } = &recipe.source else { return None };
+    Some(source::Rows { part: &parts[part], rows: range.clone(), values: rows.values })
+}
+
+/// What is done to the source's values.
+fn change_of(recipe: &TensorRecipe) -> &Change {
+    match &recipe.source {
+        Recipe::Rows { change, .. } => change,
+        Recipe::Values(_) => &Change::None,
     }
 }
 
-fn source_bytes(recipe: &TensorRecipe, values: u64) -> u64 {
-    let ty = match &recipe.source {
-        Recipe::Rows { parts, .. } => parts.first().map_or(GgmlType::F32, |p| p.ty),
-        Recipe::Values(_) => GgmlType::F32,
-    };
-    ty.bytes_of(values).expect("rows are whole blocks of the source type")
+/// Bytes that these rows of a part take in the source.
+fn source_bytes(recipe: &TensorRecipe, part: usize, range: &Range<u64>, rows: &Rows) -> u64 {
+    match part_rows(recipe, part, range, rows) {
+        Some(rows) => rows.source_bytes(),
+        None => (range.end - range.start) * rows.values * size_of::<f32>() as u64,
+    }
 }
 
-fn row_bytes(part: &Part, rows: &Rows) -> u64 {
-    part.ty.bytes_of(rows.values).expect("rows are whole blocks of the source type")
-}
-
-/// Shard and bytes of what making the slab reads; `None` where nothing is read.
-pub(super) fn read_of(slab: &Slab, recipe: &TensorRecipe) -> Option<(usize, Range<u64>)> {
-    let Recipe::Rows { parts, .. } = &recipe.source else { return None };
-    let part = &parts[slab.part];
-    let at = part.offset + slab.rows.start * row_bytes(part, &rows_of(recipe));
-    Some((part.shard, at..at + slab.source_bytes))
+/// Shard and bytes of what making the slab reads, in order.
+pub(super) fn reads_of(slab: &Slab, recipe: &TensorRecipe) -> Vec<(usize, Range<u64>)> {
+    part_rows(recipe, slab.part, &slab.rows, &rows_of(recipe)).map(|rows| rows.reads()).unwrap_or_default()
 }
 
 /// A slab's values in runs that share their importance: an expert's each, or all of them where there is none.
@@ -154,6 +168,7 @@ pub(super) struct Worker<'a> {
     imatrix: Option<&'a Imatrix>,
     check_finite: bool,
     stats: bool,
+    reader: Reader,
     read: Vec<u8>,
     ordered: Vec<u8>,
     floats: Vec<f32>,
@@ -176,6 +191,7 @@ impl<'a> Worker<'a> {
             imatrix,
             check_finite: options.check_finite,
             stats: options.stats,
+            reader: Reader::default(),
             read: Vec::new(),
             ordered: Vec::new(),
             floats: Vec::new(),
@@ -196,8 +212,8 @@ impl<'a> Worker<'a> {
         let mut base_bytes = None;
         let wants_base = wanted.contains(&base);
         let wants_floats = wanted.iter().any(|t| *t != base);
-        let plus = plus_of(recipe);
-        if source == base && plus == 0.0 {
+        let change = change_of(recipe);
+        if source == base && *change == Change::None {
             if wants_floats {
                 self.decode(source, slab.values, None);
             }
@@ -206,7 +222,7 @@ impl<'a> Worker<'a> {
             }
         } else {
             self.decode(source, slab.values, None);
-            self.add(plus, source);
+            self.change(change, source);
             let exact = base == GgmlType::F32;
             if wants_base || !exact {
                 let bytes = self.quantize(base, recipe, &runs(slab, recipe, None))?;
@@ -266,21 +282,28 @@ impl<'a> Worker<'a> {
             }
             Recipe::Rows { parts, order, .. } => (parts, *order),
         };
-        let part: &Part = &parts[slab.part];
-        let row_bytes = row_bytes(part, &rows);
-        let at = part.offset + slab.rows.start * row_bytes;
+        let part = &parts[slab.part];
+        let wanted = source::Rows { part, rows: slab.rows.clone(), values: rows.values };
         let buffer = if order == RowOrder::Natural { &mut self.ordered } else { &mut self.read };
-        buffer.resize(slab.source_bytes as usize, 0);
-        self.weights
-            .read(part.shard, at, buffer)
+        self.reader
+            .fill(self.weights, &wanted, buffer)
             .map_err(|source| PassError::Read { tensor: recipe.name.clone(), source })?;
         if order != RowOrder::Natural {
             // The slab holds whole heads, so every source row of its output rows is in it.
-            let row_bytes = row_bytes as usize;
-            self.ordered.resize(slab.source_bytes as usize, 0);
+            let row_bytes = self.read.len() / (slab.rows.end - slab.rows.start) as usize;
+            self.ordered.resize(self.read.len(), 0);
+            let blocks = order.source_blocks();
             for (row, to) in slab.rows.clone().zip(self.ordered.chunks_exact_mut(row_bytes)) {
                 let from = (order.source_row(row, rows.count) - slab.rows.start) as usize * row_bytes;
-                to.copy_from_slice(&self.read[from..from + row_bytes]);
+                let from = &self.read[from..from + row_bytes];
+                if blocks.is_empty() {
+                    to.copy_from_slice(from);
+                    continue;
+                }
+                let block_bytes = row_bytes / blocks.len();
+                for (to, block) in to.chunks_exact_mut(block_bytes).zip(&blocks) {
+                    to.copy_from_slice(&from[block * block_bytes..][..block_bytes]);
+                }
             }
         }
         Ok(part.ty)
@@ -291,16 +314,15 @@ impl<'a> Worker<'a> {
         block::dequantize(ty, bytes.unwrap_or(&self.ordered), &mut self.floats);
     }
 
-    /// Adds to each value what the recipe says, as torch does: in the source's precision, and BF16 in single.
-    fn add(&mut self, plus: f32, source: GgmlType) {
-        if plus == 0.0 {
-            return;
-        }
+    /// Does to each value what the recipe says, as torch does: in the source's precision, and BF16 in single.
+    fn change(&mut self, change: &Change, source: GgmlType) {
         let half = source == GgmlType::F16;
-        for value in &mut self.floats {
-            *value += plus;
-            if half {
-                *value = half::f16::from_f32(*value).to_f32();
+        let rounded = |x: f32| if half { half::f16::from_f32(x).to_f32() } else { x };
+        match change {
+            Change::None => {}
+            Change::Plus(number) => self.floats.iter_mut().for_each(|x| *x = rounded(*x + number)),
+            Change::NegativeExp => {
+                self.floats.iter_mut().for_each(|x| *x = -rounded(f64::from(*x).exp() as f32));
             }
         }
     }
@@ -314,12 +336,14 @@ impl<'a> Worker<'a> {
     ) -> Result<Arc<Vec<u8>>, PassError> {
         let overflow = || PassError::Overflow { tensor: recipe.name.clone(), ty };
         let mut bytes = vec![0; ty.bytes_of(self.floats.len() as u64).ok_or_else(overflow)? as usize];
+        // Of a vector in parts, a slab has a part.
+        let row = (recipe.row_values() as usize).min(self.floats.len());
         for (values, importance) in runs {
             if importance.is_none() && block::requires_importance(ty) {
                 return Err(PassError::Importance { tensor: recipe.name.clone(), ty });
             }
             let out = &mut bytes[blocks_of(ty, values)];
-            block::quantize(ty, &self.floats[values.clone()], recipe.row_values() as usize, *importance, out);
+            block::quantize(ty, &self.floats[values.clone()], row, *importance, out);
         }
         *self.report.quantized.entry(ty).or_default() += 1;
         Ok(Arc::new(bytes))

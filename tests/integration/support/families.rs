@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::fixtures::{CHAT_TEMPLATE, text};
 use super::pieces;
-use super::weights::{self, Float};
+use super::weights::{self, Float, Owns};
 
 /// What `scripts/make-families` wrote.
 #[derive(Deserialize)]
@@ -33,6 +33,9 @@ pub(crate) struct Family {
     files: BTreeMap<String, Value>,
     config: Value,
     tensors: BTreeMap<String, Vec<u64>>,
+    /// Those whose elements are others than the configuration says.
+    #[serde(default)]
+    dtypes: Owns,
 }
 
 /// Which form of the example's tokenizer a checkpoint has.
@@ -96,8 +99,9 @@ impl Family {
             _ => Float::BF16,
         };
         let tensors: Vec<(String, Vec<u64>)> = self.tensors.clone().into_iter().collect();
-        let mut files = weights::files(&self.folder, float, &tensors, self.shards);
+        let mut files = weights::files(&self.folder, float, &self.dtypes, &tensors, self.shards);
         files.push(("config.json".to_owned(), text(&self.config)));
+        files.extend(self.files.iter().map(|(name, json)| (name.clone(), text(json))));
         let generation = json!({ "bos_token_id": 1, "eos_token_id": [2, 1], "pad_token_id": 0 });
         files.push(("generation_config.json".to_owned(), text(&generation)));
         let mut config = json!({
@@ -208,7 +212,6 @@ impl Family {
                 files.push(("tokenizer.json".to_owned(), text(&pieces::xlm_roberta_json(&vocabulary))));
             }
         }
-        files.extend(self.files.iter().map(|(name, json)| (name.clone(), text(json))));
         config["chat_template"] = json!(CHAT_TEMPLATE);
         for (key, value) in &self.options {
             config[key] = value.clone();

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::weights::{self, Float, VOCABULARY};
+use super::weights::{self, Float, Owns, VOCABULARY};
 
 pub(crate) const CHAT_TEMPLATE: &str = "{% for message in messages %}\
      {{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}\
@@ -125,7 +125,7 @@ impl Fixture {
             });
             files.push(("special_tokens_map.json".to_owned(), text(&tokens)));
         }
-        files.extend(weights::files(self.folder, self.float, &self.tensors(), self.shards));
+        files.extend(weights::files(self.folder, self.float, &Owns::new(), &self.tensors(), self.shards));
         files
     }
 
@@ -153,7 +153,7 @@ impl Fixture {
         let float = match self.float {
             Float::F32 => "float32",
             Float::F16 => "float16",
-            Float::BF16 => "bfloat16",
+            _ => "bfloat16",
         };
         let mut config = json!({
             "architectures": [class],
