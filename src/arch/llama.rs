@@ -45,9 +45,11 @@ pub(super) static LLAMA: Family = Family {
 };
 
 /// `LlamaEmbedNemotronModel` in the reference's `conversion/llama.py`.
-pub(super) static LLAMA_EMBED: Family = Family {
-    name: "llama-embed",
-    architectures: &["LlamaBidirectionalModel"],
+pub(super) static LLAMA_EMBED: Family =
+    Family { name: "llama-embed", architectures: &["LlamaBidirectionalModel"], ..LLAMA_LIKE };
+
+/// What classes derived from `LlamaModel` have of it.
+pub(super) const LLAMA_LIKE: Family = Family {
     tensors: &[
         Tensor::TokenEmbd,
         Tensor::OutputNorm,
@@ -63,11 +65,6 @@ pub(super) static LLAMA_EMBED: Family = Family {
         Tensor::FfnDown,
         Tensor::FfnUp,
     ],
-    ..LLAMA_LIKE
-};
-
-/// What classes derived from `LlamaModel` have of it.
-pub(super) const LLAMA_LIKE: Family = Family {
     renamed: &[("text_model.", "")],
     rope_rows: &[("q_proj", Heads::Query), ("k_proj", Heads::Key)],
     computed: &[Computed::Llama3 { factor: 8.0 }],

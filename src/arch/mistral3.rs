@@ -4,28 +4,13 @@
 use super::hparams::single;
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE};
 use super::llama::LLAMA_LIKE;
-use super::{Family, HparamError, Key, Model, Tensor};
+use super::{Family, HparamError, Key, Model};
 use crate::gguf::Value;
 
 /// `Mistral3Model` in the reference's `conversion/mistral3.py`, but for Mistral 4.
 pub(super) static MISTRAL3: Family = Family {
     name: "mistral3",
     architectures: &["Mistral3ForConditionalGeneration", "Ministral3ForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFreqs,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
     keys: &[
         Key::Common,
         VOCABULARY_SIZE,

@@ -5,27 +5,8 @@ use super::llama::{LLAMA_KEYS, LLAMA_LIKE};
 use super::{Family, Key, Tensor};
 
 /// `SmolLM3Model` in the reference's `conversion/llama.py`.
-pub(super) static SMOLLM3: Family = Family {
-    name: "smollm3",
-    architectures: &["SmolLM3ForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFreqs,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
-    keys: LLAMA_KEYS,
-    ..LLAMA_LIKE
-};
+pub(super) static SMOLLM3: Family =
+    Family { name: "smollm3", architectures: &["SmolLM3ForCausalLM"], keys: LLAMA_KEYS, ..LLAMA_LIKE };
 
 /// `ArceeModel` in the reference's `conversion/llama.py`: a feed-forward part without a gate.
 pub(super) static ARCEE: Family = Family {

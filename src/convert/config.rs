@@ -19,6 +19,8 @@ pub(super) struct Config {
     pub(super) file: Hparams,
     /// The hyper-parameters, defaults filled in.
     pub(super) hparams: Hparams,
+    /// The same as the family states them in the metadata.
+    pub(super) stated: Hparams,
     /// The class of the checkpoint's text model.
     pub(super) architecture: String,
     /// The family that this architecture belongs to.
@@ -68,7 +70,8 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
         count_predicting(checkpoint, names, &mut hparams)?;
     }
     // What a family does not do is told before its tensors are looked at.
-    (family.adjust)(&mut hparams.clone())?;
+    let mut stated = hparams.clone();
+    (family.adjust)(&mut stated)?;
     let scheme = Scheme::read(checkpoint, &hparams, family)?;
     let answers = match family.rerankers && is_reranker(checkpoint, &hparams)? {
         true => Some(tokenizer::ids(checkpoint, ["yes", "no"])?),
@@ -76,7 +79,7 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
     };
     let vocabulary_rows =
         if family.cut_embeddings { Some(tokenizer::rows(checkpoint, hparams.values())?) } else { None };
-    Ok(Config { raw, file, hparams, architecture, family, scheme, vocabulary_rows, answers })
+    Ok(Config { raw, file, hparams, stated, architecture, family, scheme, vocabulary_rows, answers })
 }
 
 /// Counts the layers that predict more tokens than the next, where the configuration has none of them.

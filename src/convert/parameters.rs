@@ -101,11 +101,9 @@ pub(super) fn write(
     out_type: OutType,
     out: &mut Metadata,
 ) -> Result<(), E> {
-    let mut hparams = config.hparams.clone();
-    (config.family.adjust)(&mut hparams)?;
-    let model = Model { hparams: &hparams, rope, file: &config.file };
+    let model = Model { hparams: &config.stated, rope, file: &config.file };
     let mut keys = Keys { arch: config.family.name, out };
-    let layers = config.family.layers(&hparams)?;
+    let layers = config.family.layers(&config.stated)?;
     let source = Source {
         checkpoint,
         model: &model,

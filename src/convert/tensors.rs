@@ -242,10 +242,11 @@ impl Writer<'_> {
             misfit(source, expected)
         })?;
         let start = cut * shape[1..].iter().product::<u64>();
-        let rows = match family.tiled.iter().find(|(tensor, _)| *tensor == place.tensor) {
+        let mut rows = match family.tiled.iter().find(|(tensor, _)| *tensor == place.tensor) {
             Some((_, tiled)) => cuts::tiled(*tiled, source, shape, &self.dimensions)?,
-            None => Rows { starts: vec![start], ..Rows::whole(shape) },
+            None => Rows::whole(shape),
         };
+        rows.starts.iter_mut().for_each(|first| *first += start);
         Ok(vec![(place.layer, self.recipe(name, &place, &[source], &rows)?)])
     }
 

@@ -10,6 +10,8 @@ use crate::quantize::block;
 /// Bytes of the codes of a block of 32 values.
 const MX_CODES: usize = 16;
 const MX_VALUES: u64 = 32;
+/// Floats that are widened at once.
+const AT_ONCE: usize = 64;
 
 /// A place in a stack of matrices.
 #[derive(Clone, Copy)]
@@ -73,10 +75,14 @@ impl<'a> Decoder<'a> {
                 });
             }
             Element::Ggml(ty) => {
-                let mut values = vec![0.0; out.len()];
-                block::dequantize(ty, &raw[..out.len() * ty.block_bytes()], &mut values);
-                for (out, value) in out.iter_mut().zip(values) {
-                    *out = scaled(value, scale);
+                let mut values = [0.0; AT_ONCE];
+                let raw = raw.chunks(AT_ONCE * ty.block_bytes());
+                for (out, raw) in out.chunks_mut(AT_ONCE).zip(raw) {
+                    let values = &mut values[..out.len()];
+                    block::dequantize(ty, &raw[..out.len() * ty.block_bytes()], values);
+                    for (out, value) in out.iter_mut().zip(values) {
+                        *out = scaled(*value, scale);
+                    }
                 }
             }
             Element::E4M3 | Element::E5M2 | Element::I8 | Element::Mxfp4 => {
