@@ -200,22 +200,32 @@ pub(super) async fn forward(State(shared): State<Arc<Shared>>, request: Request)
     let headers = end_to_end(&parts.headers);
     let is_shard = path.ends_with("/shards");
     let bodiless = [Method::GET, Method::HEAD].contains(&parts.method);
-    let mut onward = shared.xet.http.request(parts.method, url).headers(headers);
-    if !bodiless {
-        onward = onward.body(reqwest::Body::wrap_stream(body.into_data_stream()));
+    let onward = shared.xet.http.request(parts.method, url).headers(headers);
+    if is_shard {
+        // What has come whole is stored, whether the client still listens or not: the store cannot take back half of it.
+        let Ok(whole) = axum::body::to_bytes(body, ANSWER).await else {
+            return StatusCode::BAD_REQUEST.into_response();
+        };
+        return tokio::spawn(store(Arc::clone(&shared), onward.body(whole))).await.unwrap();
     }
-    let answer = onward.send().await;
+    let onward =
+        if bodiless { onward } else { onward.body(reqwest::Body::wrap_stream(body.into_data_stream())) };
     // The connection from the client broke, or this Hub is stopping.
-    let Ok(answer) = answer else { return StatusCode::BAD_GATEWAY.into_response() };
+    let Ok(answer) = onward.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
     let (status, headers) = (answer.status(), end_to_end(answer.headers()));
-    let body = if is_shard {
-        // The files are known before the client hears that they are.
-        let whole = axum::body::to_bytes(Body::from_stream(answer.bytes_stream()), ANSWER).await.unwrap();
-        shared.xet.look().await;
-        Body::from(whole)
-    } else {
-        Body::from_stream(answer.bytes_stream())
-    };
+    respond(status, headers, Body::from_stream(answer.bytes_stream()))
+}
+
+/// Has a shard stored; its files are known before the client hears that they are.
+async fn store(shared: Arc<Shared>, onward: reqwest::RequestBuilder) -> Response {
+    let Ok(answer) = onward.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    let (status, headers) = (answer.status(), end_to_end(answer.headers()));
+    let Ok(whole) = answer.bytes().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    shared.xet.look().await;
+    respond(status, headers, Body::from(whole))
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
