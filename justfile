@@ -57,7 +57,7 @@ update-tables ref:
     {{ref}}/venv/bin/python scripts/update-config-classes
     {{ref}}/venv/bin/python scripts/record-config-classes
 
-# Write anew what the families' small checkpoints look like (record-parity follows)
+# Write anew what the families' small checkpoints look like (record-parity and record-mmproj follow)
 [group('update')]
 make-families ref *folders:
     {{ref}}/venv/bin/python scripts/make-families {{folders}}
@@ -66,6 +66,11 @@ make-families ref *folders:
 [group('parity')]
 record-parity ref *folders:
     scripts/record-parity {{ref}} {{folders}}
+
+# Record anew what the reference makes of the vision towers of the seeded checkpoints that see
+[group('parity')]
+record-mmproj ref *folders:
+    scripts/record-mmproj {{ref}} {{folders}}
 
 # Record anew which type the reference gives each tensor, for eighteen models and every method
 [group('parity')]

@@ -21,7 +21,7 @@ pub(super) enum Preset {
 }
 
 impl Preset {
-    fn value(self) -> Value {
+    pub(super) fn value(self) -> Value {
         match self {
             Null => Value::Null,
             Bool(v) => v.into(),

@@ -15,6 +15,8 @@ pub enum HparamError {
     Unsupported { key: String, found: String },
     #[error("`config.json` makes `{key}` no finite number")]
     NotFinite { key: String },
+    #[error("the preprocessor's configuration has no `{key}` that is {expected}")]
+    Preprocessor { key: String, expected: &'static str },
 }
 
 impl HparamError {
@@ -26,6 +28,11 @@ impl HparamError {
     /// `key` holds `value` where something else was expected.
     pub fn wrong(key: &str, value: &Value, expected: &'static str) -> Self {
         HparamError::Type { key: key.to_owned(), found: short(value), expected }
+    }
+
+    /// The configuration of what pictures go through first has no such `key`.
+    pub fn preprocessor(key: &str, expected: &'static str) -> Self {
+        HparamError::Preprocessor { key: key.to_owned(), expected }
     }
 
     /// `key` holds `value`, which nothing here can handle.

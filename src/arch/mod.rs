@@ -44,6 +44,7 @@ mod rope;
 mod stablelm;
 mod t5;
 mod tensor;
+pub mod vision;
 
 pub use family::{
     By, Computed, Cut, CutRows, Family, Heads, MoreLayers, Skip, Split, Stack, Tiled, Vocabulary,

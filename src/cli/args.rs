@@ -377,6 +377,9 @@ pub(super) struct ConvertArgs {
     /// File to write; {ftype} is replaced [default: a name from the metadata, in the folder]
     #[arg(long, value_name = "FILE")]
     pub(super) outfile: Option<PathBuf>,
+    /// Convert what makes tokens of pictures, as a file of its own for llama.cpp, in place of the text model
+    #[arg(long, conflicts_with_all = ["pre_tokenizer", "split_max_size", "split_max_tensors"])]
+    pub(super) mmproj: bool,
     /// Name of the model in the metadata
     #[arg(long, value_name = "NAME")]
     pub(super) model_name: Option<String>,

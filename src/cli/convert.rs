@@ -8,7 +8,7 @@ use super::output::{self, Outcome};
 use super::{Context, print};
 use crate::base::units;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{Blueprint, ConvertError, ConvertOptions, OutType, blueprint};
+use crate::convert::{Blueprint, ConvertError, ConvertOptions, OutType, blueprint, mmproj};
 use crate::event::{Code, Event};
 use crate::gguf::Value;
 use crate::quantize::Layout;
@@ -33,11 +33,14 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
         pre_tokenizer: args.pre_tokenizer.clone(),
         ..ConvertOptions::default()
     };
-    let blueprint = blueprint(&checkpoint, &options, &*context.observer).map_err(refused)?;
+    let blueprint = match args.mmproj {
+        true => mmproj(&checkpoint, &options, &*context.observer)?,
+        false => blueprint(&checkpoint, &options, &*context.observer).map_err(refused)?,
+    };
     let layout = Layout::converted(&blueprint)?;
     let path = match &args.outfile {
         Some(path) if !path.is_dir() => fill(path, &blueprint),
-        folder => folder.as_deref().unwrap_or(&args.folder).join(default_name(&blueprint)),
+        folder => folder.as_deref().unwrap_or(&args.folder).join(default_name(&blueprint, args.mmproj)),
     };
     let parts = match super::jobs::split_limit(&args.split)? {
         Some(limit) => split_converted(&layout, limit)?.unwrap_or_default(),
@@ -91,19 +94,24 @@ fn fill(path: &Path, blueprint: &Blueprint) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The name that the GGUF naming convention gives (`gguf.naming_convention` of gguf-py).
-fn default_name(blueprint: &Blueprint) -> String {
+/// The name that the GGUF naming convention gives (`gguf.naming_convention` of gguf-py); a tower's says so, and not how
+/// large it is.
+fn default_name(blueprint: &Blueprint, mmproj: bool) -> String {
     let text = |key: &str| blueprint.metadata.get(key).and_then(Value::as_str);
     let dashed = |s: &str| s.trim().replace(' ', "-");
     let name = text("general.basename").or(text("general.name")).unwrap_or("ggml-model");
     let mut name = dashed(name).replace(['/', '\\'], "-");
     for key in ["general.size_label", "general.finetune", "general.version"] {
+        if mmproj && key == "general.size_label" {
+            continue;
+        }
         if let Some(part) = text(key) {
             name += "-";
             name += &dashed(part).replace(['/', '\\'], "-");
         }
     }
-    format!("{}-{}.gguf", name.trim_start_matches('.'), type_name(blueprint))
+    let start = if mmproj { "mmproj-" } else { "" };
+    format!("{start}{}-{}.gguf", name.trim_start_matches('.'), type_name(blueprint))
 }
 
 #[cfg(test)]
@@ -128,10 +136,11 @@ mod tests {
             ("general.finetune", "Instruct"),
             ("general.version", "v2"),
         ];
-        assert_eq!(default_name(&example(&full)), "Mini-Model-135M-Instruct-v2-BF16.gguf");
-        assert_eq!(default_name(&example(&full[..1])), "Mini-Model-Chat-BF16.gguf");
-        assert_eq!(default_name(&example(&[("general.name", "../../etc/x")])), "-..-etc-x-BF16.gguf");
-        assert_eq!(default_name(&example(&[])), "ggml-model-BF16.gguf");
+        assert_eq!(default_name(&example(&full), true), "mmproj-Mini-Model-Instruct-v2-BF16.gguf");
+        assert_eq!(default_name(&example(&full), false), "Mini-Model-135M-Instruct-v2-BF16.gguf");
+        assert_eq!(default_name(&example(&full[..1]), false), "Mini-Model-Chat-BF16.gguf");
+        assert_eq!(default_name(&example(&[("general.name", "../../etc/x")]), false), "-..-etc-x-BF16.gguf");
+        assert_eq!(default_name(&example(&[]), false), "ggml-model-BF16.gguf");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::{Context, print};
+use crate::arch::vision::TOWERS;
 use crate::arch::{self, FAMILIES, Vocabulary};
 
 /// Prints the table, or the same as JSON.
@@ -21,7 +22,9 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         .map(|f| json!({ "family": f.name, "architectures": f.architectures, "tokenizers": tokenizers(f.vocabulary) }))
         .collect();
     let fallback: Vec<_> = arch::fallback().map(|(name, _)| name).collect();
-    print(&format!("{}\n", json!({ "native": native, "fallback": fallback })))
+    let towers = TOWERS.iter().map(|t| json!({ "tower": t.name, "architectures": t.architectures }));
+    let towers: Vec<_> = towers.collect();
+    print(&format!("{}\n", json!({ "native": native, "mmproj": towers, "fallback": fallback })))
 }
 
 /// docs/families.md.
@@ -51,6 +54,15 @@ pub fn page() -> String {
             (FP8), `compressed-tensors` (`float-quantized`, `int-quantized`, `naive-quantized`, with a scale a channel or a\n\
             block; `pack-quantized` with a scale a group). `mxfp4` of gpt-oss stays as it is: its experts become ggml's MXFP4\n\
             without a loss.\n";
+    out += "\n### Vision towers\n\n\
+            What makes tokens of a model's pictures is a GGUF file of its own (`mmproj`), which llama.cpp loads beside the text\n\
+            model. `convert --mmproj` writes it, byte for byte what `convert_hf_to_gguf.py --mmproj` writes. The architecture is\n\
+            that of `vision_config` where it names one. LLaVA's own tower, a CLIP, the reference's converter does not take.\n\n\
+            | tower | `architectures` in `config.json` |\n|---|---|\n";
+    for tower in TOWERS {
+        let names: Vec<String> = tower.architectures.iter().map(|a| format!("`{a}`")).collect();
+        let _ = writeln!(out, "| {} | {} |", tower.name, names.join(", "));
+    }
     out += "\n## Through the fallback\n\n\
             The reference's converter knows these as well; they are not built natively yet. With a `llama_cpp:` toolchain its\n\
             converter is run in their place, which needs Python and room for one more file.\n\n";

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::general::GeneralError;
+use super::mmproj::MmprojError;
 use super::tokenizer::TokenizerError;
 use crate::arch::HparamError;
 use crate::checkpoint::{CheckpointError, Dtype};
@@ -55,6 +56,8 @@ pub enum ConvertError {
     Shape { name: String, found: Vec<u64>, expected: String },
     #[error("tensor `{name}` has no `{weight}` to go with")]
     Scales { name: String, weight: String },
+    #[error(transparent)]
+    Mmproj(#[from] MmprojError),
     #[error("`{file}`: {why}")]
     Pooling { file: String, why: &'static str },
 }

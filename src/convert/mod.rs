@@ -12,6 +12,7 @@ mod cuts;
 mod error;
 mod from_gguf;
 pub mod general;
+mod mmproj;
 mod parameters;
 mod quantized;
 mod source;
@@ -21,7 +22,6 @@ mod tensors;
 mod tests;
 pub mod tokenizer;
 
-use self::config::Config;
 use self::general::{Counts, GeneralSource};
 use crate::arch::Rope;
 use crate::base::units;
@@ -34,6 +34,7 @@ pub use blueprint::{
 };
 pub use error::ConvertError;
 pub use from_gguf::FromGgufError;
+pub use mmproj::{MmprojError, is_seeing, mmproj};
 
 /// What the converter's user chooses.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ pub fn blueprint(
         metadata.set(key, value);
     }
     metadata.set("general.type", "model");
-    write_general(checkpoint, &config, options, &tensors, observer, &mut metadata)?;
+    write_general(checkpoint, &config.raw, options, &tensors, observer, &mut metadata)?;
     parameters::write(checkpoint, &config, &rope, out_type, &mut metadata)?;
     let (hparams, style) = (config.hparams.values(), config.family.vocabulary);
     tokenizer::write(checkpoint, hparams, style, options.pre_tokenizer.as_deref(), &mut metadata)?;
@@ -97,7 +98,7 @@ pub fn blueprint(
 
 fn write_general(
     checkpoint: &Checkpoint,
-    config: &Config,
+    config: &serde_json::Value,
     options: &ConvertOptions,
     tensors: &[TensorRecipe],
     observer: &dyn Observer,
@@ -108,7 +109,7 @@ fn write_general(
     let source = GeneralSource {
         folder: &checkpoint.name,
         card: card.as_deref(),
-        config: &config.raw,
+        config,
         generation_config: generation_config.as_deref(),
         counts: Counts::of(tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice()))),
         model_name: options.model_name.as_deref(),

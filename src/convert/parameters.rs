@@ -16,7 +16,7 @@ use crate::checkpoint::Checkpoint;
 use crate::gguf::{Metadata, Value};
 
 /// Version of the quantized types (`GGML_QUANT_VERSION`).
-const QUANTIZATION_VERSION: u32 = 2;
+pub(super) const QUANTIZATION_VERSION: u32 = 2;
 
 use Store::{Count, Counts, Single};
 

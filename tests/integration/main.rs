@@ -13,6 +13,7 @@ mod hub;
 mod importance;
 mod loopback;
 mod mixtures;
+mod mmproj;
 mod parity;
 mod publish;
 mod quantize;

@@ -30,15 +30,15 @@ struct Record {
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
-struct Reference {
-    package: String,
-    commit: String,
+pub(crate) struct Reference {
+    pub(crate) package: String,
+    pub(crate) commit: String,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
-struct File {
-    bytes: u64,
-    sha256: String,
+pub(crate) struct File {
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
 }
 
 macro_rules! parity {
@@ -164,7 +164,7 @@ parity! {
     qwen35_moe_f16: "Qwen3.5-35B-A3B";
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -269,21 +269,26 @@ fn the_example_is_what_its_seed_gives() {
     }
 }
 
-fn convert(checkpoint: &Checkpoint, out_type: &str) -> Blueprint {
-    let out_type = match out_type {
+/// The type that `--outtype` calls so.
+pub(crate) fn out_type(name: &str) -> OutType {
+    match name {
         "f32" => OutType::F32,
         "f16" => OutType::F16,
         "bf16" => OutType::BF16,
         "q8_0" => OutType::Q8_0,
         "auto" => OutType::Auto,
         other => panic!("unknown type {other}"),
-    };
+    }
+}
+
+fn convert(checkpoint: &Checkpoint, name: &str) -> Blueprint {
+    let out_type = out_type(name);
     blueprint(checkpoint, &ConvertOptions { out_type, ..ConvertOptions::default() }, &())
         .expect("a supported checkpoint")
 }
 
 /// Makes the files, all in one pass, and keeps only their sizes and hashes.
-fn write(
+pub(crate) fn write(
     weights: &dyn Weights,
     blueprint: &Blueprint,
     layouts: &[(&str, Layout)],
@@ -326,7 +331,8 @@ impl Sink for Hashed {
     }
 }
 
-fn compare(what: &str, made: &File, expected: &File, differing: &mut Vec<String>) {
+/// Notes what is not as the reference has it.
+pub(crate) fn compare(what: &str, made: &File, expected: &File, differing: &mut Vec<String>) {
     if made != expected {
         differing.push(format!("  {what}: {} bytes, the reference wrote {}", made.bytes, expected.bytes));
     }

@@ -62,10 +62,22 @@ enum Tokenizer {
     XlmRobertaJson,
 }
 
+/// The family's checkpoint that is converted as a text model and as a tower.
+pub(crate) const BOTH: &str = "Qwen3-VL-2B-Instruct";
+
 /// Every family's checkpoint, by folder; `tests` is the folder of that name.
 pub(crate) fn all(tests: &Path) -> io::Result<Vec<Family>> {
+    within(tests, "families")
+}
+
+/// The same of models that see, with as little text as can be.
+pub(crate) fn seeing(tests: &Path) -> io::Result<Vec<Family>> {
+    within(tests, "vision")
+}
+
+fn within(tests: &Path, folder: &str) -> io::Result<Vec<Family>> {
     let mut families = Vec::new();
-    for entry in fs::read_dir(tests.join("families"))? {
+    for entry in fs::read_dir(tests.join(folder))? {
         let path = entry?.path();
         let mut family: Family = serde_json::from_slice(&fs::read(&path)?)?;
         tests.clone_into(&mut family.tests);
@@ -77,6 +89,14 @@ pub(crate) fn all(tests: &Path) -> io::Result<Vec<Family>> {
 }
 
 impl Family {
+    /// The classes that its configuration names: the model's, and its tower's.
+    #[allow(dead_code, reason = "the example does not ask")]
+    pub(crate) fn architectures(&self) -> Vec<String> {
+        let lists = [&self.config["architectures"], &self.config["vision_config"]["architectures"]];
+        let names = lists.into_iter().filter_map(Value::as_array).flatten();
+        names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+    }
+
     /// Writes the folder into another one; `tokenizer` is the example's `tokenizer.json`.
     ///
     /// # Errors
