@@ -185,11 +185,14 @@ impl PythonSource {
     }
 }
 
+/// Those that the converter's requirements have wheels for.
+const PYTHONS: &str = ">=3.10,<3.14";
+
 /// What makes environments.
 struct Maker {
     program: PathBuf,
     is_uv: bool,
-    /// The version of the Python.
+    /// The version of the Python, or those that will do.
     python: String,
 }
 
@@ -204,7 +207,7 @@ impl Maker {
         };
         match (uv, python) {
             // It brings a Python along where there is none that fits.
-            (Some(program), _) => Ok(Maker { program, is_uv: true, python: "3.12".to_owned() }),
+            (Some(program), _) => Ok(Maker { program, is_uv: true, python: PYTHONS.to_owned() }),
             (None, Some(program)) => {
                 let python = version(&program).map_err(PythonError::step)?;
                 Ok(Maker { program, is_uv: false, python })
