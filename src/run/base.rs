@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::JobError;
+use super::clock::Span;
 use super::files::{self, Target, Work};
 use super::foreign::Foreign;
 use super::prepared::{Prepared, Setting};
@@ -115,12 +116,14 @@ fn remove(folder: &Path) -> io::Result<()> {
 pub struct Base {
     scratch: Scratch,
     made: OnceCell<PathBuf>,
+    /// How long llama.cpp's own converter took.
+    converted: OnceCell<Span>,
 }
 
 impl Base {
     /// None yet; it will be in this folder.
     pub fn new(scratch: Scratch) -> Self {
-        Base { scratch, made: OnceCell::new() }
+        Base { scratch, made: OnceCell::new(), converted: OnceCell::new() }
     }
 
     /// The folder for what goes with it.
@@ -168,8 +171,17 @@ impl Base {
         if let Some(path) = self.made.get() {
             return Ok(path);
         }
-        let path = foreign.convert(self.scratch.folder()?, setting, observer, cancel)?;
+        let folder = self.scratch.folder()?;
+        let (path, span) = Span::of(|| foreign.convert(folder, setting, observer, cancel));
+        let path = path?;
+        // Made once: it was asked above.
+        let _ = self.converted.set(span);
         Ok(self.made.get_or_init(|| path))
+    }
+
+    /// How long llama.cpp's own converter took, where it made the file.
+    pub(super) fn conversion(&self) -> Option<Span> {
+        self.converted.get().copied()
     }
 
     fn make(

@@ -20,17 +20,41 @@ pub(super) struct Clock {
     steps: Vec<Step>,
 }
 
+/// When some work began, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    started: Timestamp,
+    start: Instant,
+    took: Duration,
+}
+
+impl Span {
+    pub(super) fn of<T>(work: impl FnOnce() -> T) -> (T, Self) {
+        let (started, start) = (Timestamp::now(), Instant::now());
+        let done = work();
+        (done, Span { started, start, took: start.elapsed() })
+    }
+}
+
 impl Clock {
     pub(super) fn start() -> Self {
         Clock { started: Timestamp::now(), start: Instant::now(), steps: Vec::new() }
     }
 
     pub(super) fn time<T>(&mut self, what: impl Into<String>, work: impl FnOnce() -> T) -> T {
-        let (started, start) = (Timestamp::now(), Instant::now());
-        let done = work();
-        let seconds = Some(round(start.elapsed().as_secs_f64()));
-        self.steps.push(Step { started: utc(started), what: what.into(), seconds });
+        let (done, span) = Span::of(work);
+        self.add(what, span);
         done
+    }
+
+    /// Adds a step whose time was taken elsewhere. The run began with it, where it was over before this clock started.
+    pub(super) fn add(&mut self, what: impl Into<String>, span: Span) {
+        if span.start < self.start {
+            (self.started, self.start) = (span.started, span.start);
+        }
+        let seconds = Some(round(span.took.as_secs_f64()));
+        self.steps.push(Step { started: utc(span.started), what: what.into(), seconds });
+        self.steps.sort_by(|a, b| a.started.cmp(&b.started));
     }
 
     /// Seconds of the last step.

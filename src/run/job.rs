@@ -341,7 +341,9 @@ fn make(
         None => None,
         Some(foreign) => {
             let what = format!("converted the checkpoint with {}'s own converter", foreign.converter);
-            let path = clock.time(what, || base.path(prepared, setting, observer, cancel))?;
+            let path = base.path(prepared, setting, observer, cancel)?;
+            // What the outputs are may have been known only from it.
+            base.conversion().into_iter().for_each(|span| clock.add(&*what, span));
             let model = GgufModel::open(path)?;
             let blueprint = Blueprint::from_gguf(&model)?;
             if blueprint.metadata != prepared.blueprint.metadata

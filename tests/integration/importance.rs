@@ -534,10 +534,18 @@ fn a_family_that_is_not_known_goes_through_llama_cpps_converter() {
     let plan = world.run("plan").code(0).stdout("converted by llama.cpp b11312's own converter");
     plan.stdout("`NovelForCausalLM` is not supported")
         .stdout("Q8_0, Q4_K_M: sizes are known once it was converted");
+    world.llama.fault("python3", "slow");
     world.run("run").code(0).stderr("LCP-025").stderr("LCP-026");
+    world.llama.mend();
     let made: Vec<_> =
         ["q8_0", "q4_k_m"].map(|m| world.sandbox.read(&format!("output/tiny-{m}/tiny-{m}.gguf"))).into();
     assert!(made == known, "the same weights, in the same bytes");
+    // The first conversion happens before anything else is known; it is part of the run all the same.
+    let run = world.metadata("tiny-q8_0").run;
+    let first = &run.steps[0];
+    assert_eq!(first.what, "converted the checkpoint with llama.cpp b11312's own converter");
+    assert!(first.seconds.is_some_and(|s| s >= 1.0) && run.seconds >= 1.0, "{first:?}");
+    assert_eq!(first.started, run.started);
     let output = world.metadata("tiny-q8_0").outputs.remove(0);
     assert_eq!(output.recipe.converter.as_deref(), Some("llama.cpp b11312"));
     let card = world.sandbox.text("output/tiny-q8_0/README.md");

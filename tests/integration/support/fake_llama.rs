@@ -55,6 +55,7 @@ fn main() -> ExitCode {
             fs::write(folder.join("hanging"), std::process::id().to_string()).unwrap();
             std::thread::sleep(Duration::from_secs(120));
         }
+        Some("slow") => std::thread::sleep(Duration::from_millis(1100)),
         Some("silent") => return ExitCode::SUCCESS,
         _ => {}
     }

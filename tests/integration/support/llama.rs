@@ -45,7 +45,7 @@ impl Llama {
         self.folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
-    /// Makes a program misbehave: `crash`, `hang`, `silent`, and for llama-imatrix `nan`.
+    /// Makes a program misbehave: `crash`, `hang`, `slow`, `silent`, and for llama-imatrix `nan`.
     pub fn fault(&self, program: &str, how: &str) {
         fs::write(self.folder.join("faults"), format!("{program} {how}\n")).unwrap();
     }
