@@ -87,14 +87,31 @@ enum Rule {
     GptOssRope,
     /// Where `layer_types` is null, layers from `max_window_layers` on attend to a window, if there is one.
     WindowFromLayer,
+    /// The first key is another name of the second.
+    Alias(&'static str, &'static str),
+    /// `n_embed` is another name of `hidden_size`, unless it is null.
+    EmbeddingWidth,
+    /// GPT-NeoX's names of rope's parameters are the only ones that count, and heads divide the width.
+    NeoxRope,
+    /// Null numbers of key heads and of the feed-forward width follow from others.
+    FalconWidths,
+    /// There is one key head, unless `multi_query` is false.
+    QueriesShareKeys,
+    /// MPT's `attn_config` has defaults of its own.
+    MptAttention,
+    /// An absent `rope_scaling` is that of Llama 3.
+    Llama3Rope,
+    /// The rank of Jamba's time steps follows from the width; layers of a kind begin within their period.
+    JambaLayers,
 }
 
 use Preset::{Bool, Float, Int, Null, Text};
 use Rule::{
-    AbsentHeadWidth, AbsentTurningHeadWidth, AttentionBias, Attributes, DecoderLayers, Deepstack,
-    EveryNthAttendsToAll, FractionalRope, GptOssRope, HeadWidth, KeyHeads, LayerTypeNames, LayerTypes,
-    Lfm2Keys, LongRope, MropeType, PatternAttendsToAll, PhiMoeRope, RopeScaling, RopeType, SimpleRope,
-    SlidingWindow, StatedOrEveryNth, TurningHeadWidth, TwoSidedWindow, WindowFromLayer,
+    AbsentHeadWidth, AbsentTurningHeadWidth, Alias, AttentionBias, Attributes, DecoderLayers, Deepstack,
+    EmbeddingWidth, EveryNthAttendsToAll, FalconWidths, FractionalRope, GptOssRope, HeadWidth, JambaLayers,
+    KeyHeads, LayerTypeNames, LayerTypes, Lfm2Keys, Llama3Rope, LongRope, MptAttention, MropeType, NeoxRope,
+    PatternAttendsToAll, PhiMoeRope, QueriesShareKeys, RopeScaling, RopeType, SimpleRope, SlidingWindow,
+    StatedOrEveryNth, TurningHeadWidth, TwoSidedWindow, WindowFromLayer,
 };
 
 /// `PretrainedConfig`: what all classes have, after their own.
@@ -161,8 +178,44 @@ const RULES: &[(&[&str], &[Rule])] = &[
             RopeScaling,
         ],
     ),
-    (&["glm4_moe", "ernie4_5_moe"], &[RopeType, RopeScaling]),
+    (&["glm4_moe"], &[RopeType, RopeScaling]),
     (&["dots1"], &[KeyHeads, WindowFromLayer, LayerTypes]),
+    (&["glm"], &[]),
+    (&["gpt2"], GPT2_NAMES),
+    (&["gpt_bigcode"], &[QueriesShareKeys, GPT2_NAMES[0], GPT2_NAMES[1], GPT2_NAMES[2], GPT2_NAMES[3]]),
+    (&["gpt_neox"], &[NeoxRope, RopeType, RopeScaling]),
+    (&["falcon"], &[FalconWidths, EmbeddingWidth]),
+    (
+        &["bloom"],
+        &[EmbeddingWidth, Alias("num_hidden_layers", "n_layer"), Alias("num_attention_heads", "n_head")],
+    ),
+    (
+        &["mpt"],
+        &[
+            MptAttention,
+            Alias("num_attention_heads", "n_heads"),
+            Alias("hidden_size", "d_model"),
+            Alias("num_hidden_layers", "n_layers"),
+        ],
+    ),
+    (&["apertus"], &[KeyHeads, Llama3Rope, RopeType, RopeScaling]),
+    (
+        &["ernie4_5_moe"],
+        &[
+            RopeType,
+            RopeScaling,
+            Alias("num_experts", "moe_num_experts"),
+            Alias("num_experts_per_tok", "moe_k"),
+        ],
+    ),
+    (&["jamba"], &[KeyHeads, JambaLayers]),
+];
+
+const GPT2_NAMES: &[Rule] = &[
+    Alias("hidden_size", "n_embd"),
+    Alias("max_position_embeddings", "n_positions"),
+    Alias("num_attention_heads", "n_head"),
+    Alias("num_hidden_layers", "n_layer"),
 ];
 
 const T5_ATTRIBUTES: &[(&str, &str)] = &[
@@ -462,7 +515,113 @@ fn apply(rule: Rule, h: &mut Hparams, full_attention: Option<&Value>) -> Result<
             vision.set_default("deepstack_visual_indexes", || serde_json::json!([8, 16, 24]));
             h.set("vision_config", Value::Object(vision.values().clone()));
         }
+        own => apply_own(own, h)?,
     }
+    Ok(())
+}
+
+/// What constructors of single classes do.
+fn apply_own(rule: Rule, h: &mut Hparams) -> Result<(), String> {
+    let number = |h: &Hparams, key: &str| h.get(key).and_then(Value::as_u64);
+    match rule {
+        Alias(old, new) => {
+            if h.has(old) {
+                let value = h.get(old).cloned().unwrap_or_default();
+                h.remove(old);
+                h.set(new, value);
+            }
+        }
+        EmbeddingWidth => {
+            let width = h.get("n_embed").cloned();
+            h.remove("n_embed");
+            if let Some(width) = width {
+                h.set("hidden_size", width);
+            }
+        }
+        NeoxRope => {
+            for (key, own) in [("partial_rotary_factor", "rotary_pct"), ("rope_theta", "rotary_emb_base")] {
+                let value = h.get(own).cloned().unwrap_or_default();
+                h.set(key, value);
+            }
+            let fits = number(h, "hidden_size").zip(number(h, "num_attention_heads"));
+            if fits.is_none_or(|(width, heads)| width.checked_rem(heads) != Some(0)) {
+                return Err("`hidden_size` is no multiple of `num_attention_heads`".to_owned());
+            }
+        }
+        FalconWidths => {
+            computed(h, &["head_dim", "rotary"])?;
+            if h.get("num_kv_heads").is_none() {
+                let heads = h.get("num_attention_heads").cloned().unwrap_or_default();
+                h.set("num_kv_heads", heads);
+            }
+            if h.get("ffn_hidden_size").is_none() {
+                let width = number(h, "hidden_size").ok_or("`hidden_size` is no number")?;
+                h.set("ffn_hidden_size", width.saturating_mul(4).into());
+            }
+        }
+        QueriesShareKeys => {
+            let shared = h.get("multi_query").is_some_and(|v| v.as_bool() != Some(false));
+            let own = h.get("n_head").cloned().unwrap_or_default();
+            h.set_default("num_key_value_heads", || if shared { 1.into() } else { own });
+        }
+        MptAttention => mpt_attention(h)?,
+        Llama3Rope => h.set_default("rope_scaling", || {
+            serde_json::json!({
+                "rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192,
+                "low_freq_factor": 1.0, "high_freq_factor": 4.0
+            })
+        }),
+        JambaLayers => {
+            computed(h, &["layers_block_type", "layers_num_experts"])?;
+            for [offset, period] in
+                [["attn_layer_offset", "attn_layer_period"], ["expert_layer_offset", "expert_layer_period"]]
+            {
+                if number(h, offset).zip(number(h, period)).is_none_or(|(offset, period)| offset >= period) {
+                    return Err(format!("`{offset}` is not less than `{period}`"));
+                }
+            }
+            const RANK: &str = "mamba_dt_rank";
+            if !h.has(RANK) || h.text(RANK) == Some("auto") {
+                let width = number(h, "hidden_size").ok_or("`hidden_size` is no number")?;
+                h.set(RANK, width.div_ceil(16).into());
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Keys that a class computes, and refuses to be told.
+fn computed(h: &Hparams, keys: &[&str]) -> Result<(), String> {
+    match keys.iter().find(|key| h.has(key)) {
+        Some(key) => Err(format!("`{key}` cannot be set")),
+        None => Ok(()),
+    }
+}
+
+/// `MptAttentionConfig`, which keeps nothing but its own keys.
+fn mpt_attention(h: &mut Hparams) -> Result<(), String> {
+    const KEY: &str = "attn_config";
+    let stated = match h.get(KEY) {
+        None => Map::new(),
+        Some(Value::Object(stated)) => stated.clone(),
+        Some(_) => return Err(format!("`{KEY}` is no object")),
+    };
+    let mut all = match serde_json::json!({
+        "attn_type": "multihead_attention", "clip_qkv": null, "alibi": true, "alibi_bias_max": 8
+    }) {
+        Value::Object(all) => all,
+        _ => Map::new(),
+    };
+    for (key, value) in &mut all {
+        if let Some(stated) = stated.get(key) {
+            *value = stated.clone();
+        }
+    }
+    if !matches!(all["attn_type"].as_str(), Some("multihead_attention" | "multiquery_attention")) {
+        return Err("`attn_type` is unknown".to_owned());
+    }
+    h.set(KEY, Value::Object(all));
     Ok(())
 }
 

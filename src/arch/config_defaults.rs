@@ -17,6 +17,13 @@ pub(super) struct Defaults {
 /// Sorted by model type.
 #[rustfmt::skip]
 pub(super) const DEFAULTS: &[Defaults] = &[
+    Defaults { model_type: "apertus", values: &[
+        ("vocab_size", Int(131_072)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(14_336)),
+        ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Null),
+        ("max_position_embeddings", Int(65_536)), ("rms_norm_eps", Float(1e-05)), ("pad_token_id", Int(3)),
+        ("bos_token_id", Int(1)), ("eos_token_id", Int(2)), ("tie_word_embeddings", Bool(false)),
+        ("rope_theta", Float(12000000.0)), ("attention_bias", Bool(false)),
+    ], lost: &[] },
     Defaults { model_type: "arcee", values: &[
         ("vocab_size", Int(32_000)), ("hidden_size", Int(2_560)), ("intermediate_size", Int(18_432)),
         ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Null),
@@ -30,6 +37,11 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("num_attention_heads", Int(12)), ("intermediate_size", Int(3_072)),
         ("max_position_embeddings", Int(512)), ("type_vocab_size", Int(2)), ("layer_norm_eps", Float(1e-12)),
         ("pad_token_id", Int(0)),
+    ], lost: &[] },
+    Defaults { model_type: "bloom", values: &[
+        ("vocab_size", Int(250_880)), ("hidden_size", Int(64)), ("n_layer", Int(2)), ("n_head", Int(8)),
+        ("layer_norm_epsilon", Float(1e-05)), ("bos_token_id", Int(1)), ("eos_token_id", Int(2)),
+        ("apply_residual_connection_post_layernorm", Bool(false)), ("slow_but_exact", Bool(false)),
     ], lost: &[] },
     Defaults { model_type: "camembert", values: &[
         ("vocab_size", Int(30_522)), ("hidden_size", Int(768)), ("num_hidden_layers", Int(12)),
@@ -122,6 +134,15 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("rope_scaling", Null), ("sliding_window", Int(4_096)), ("sliding_window_pattern", Int(4)),
         ("layer_types", Null),
     ], lost: &[] },
+    Defaults { model_type: "falcon", values: &[
+        ("vocab_size", Int(65_024)), ("hidden_size", Int(4_544)), ("num_hidden_layers", Int(32)),
+        ("num_attention_heads", Int(71)), ("num_ln_in_parallel_attn", Null),
+        ("layer_norm_epsilon", Float(1e-05)), ("num_kv_heads", Null), ("alibi", Bool(false)),
+        ("new_decoder_architecture", Bool(false)), ("multi_query", Bool(true)), ("parallel_attn", Bool(true)),
+        ("bias", Bool(false)), ("max_position_embeddings", Int(2_048)), ("rope_theta", Float(10000.0)),
+        ("rope_scaling", Null), ("bos_token_id", Int(11)), ("eos_token_id", Int(11)),
+        ("ffn_hidden_size", Null),
+    ], lost: &[] },
     Defaults { model_type: "gemma", values: &[
         ("vocab_size", Int(256_000)), ("hidden_size", Int(3_072)), ("intermediate_size", Int(24_576)),
         ("num_hidden_layers", Int(28)), ("num_attention_heads", Int(16)), ("num_key_value_heads", Int(16)),
@@ -156,6 +177,14 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("final_logit_softcapping", Null), ("attn_logit_softcapping", Null), ("rope_scaling", Null),
         ("rope_local_base_freq", Float(10000.0)), ("use_bidirectional_attention", Bool(false)),
     ], lost: &[] },
+    Defaults { model_type: "glm", values: &[
+        ("vocab_size", Int(151_552)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(13_696)),
+        ("num_hidden_layers", Int(40)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Int(2)),
+        ("partial_rotary_factor", Float(0.5)), ("head_dim", Int(128)),
+        ("max_position_embeddings", Int(131_072)), ("rms_norm_eps", Float(1.5625e-07)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(10000.0)), ("pad_token_id", Int(151_329)),
+        ("bos_token_id", Null), ("attention_bias", Bool(true)),
+    ], lost: &[] },
     Defaults { model_type: "glm4", values: &[
         ("vocab_size", Int(151_552)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(13_696)),
         ("num_hidden_layers", Int(40)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Int(2)),
@@ -174,6 +203,30 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("num_experts_per_tok", Int(8)), ("n_shared_experts", Int(1)), ("n_routed_experts", Int(128)),
         ("routed_scaling_factor", Float(1.0)), ("n_group", Int(1)), ("topk_group", Int(1)),
         ("first_k_dense_replace", Int(1)), ("norm_topk_prob", Bool(true)), ("use_qk_norm", Bool(false)),
+    ], lost: &[] },
+    Defaults { model_type: "gpt2", values: &[
+        ("vocab_size", Int(50_257)), ("n_positions", Int(1_024)), ("n_embd", Int(768)), ("n_layer", Int(12)),
+        ("n_head", Int(12)), ("n_inner", Null), ("attn_pdrop", Float(0.1)),
+        ("layer_norm_epsilon", Float(1e-05)), ("summary_use_proj", Bool(true)), ("summary_activation", Null),
+        ("summary_proj_to_labels", Bool(true)), ("scale_attn_weights", Bool(true)),
+        ("bos_token_id", Int(50_256)), ("eos_token_id", Int(50_256)),
+        ("scale_attn_by_inverse_layer_idx", Bool(false)), ("reorder_and_upcast_attn", Bool(false)),
+    ], lost: &[] },
+    Defaults { model_type: "gpt_bigcode", values: &[
+        ("vocab_size", Int(50_257)), ("n_positions", Int(1_024)), ("n_embd", Int(768)), ("n_layer", Int(12)),
+        ("n_head", Int(12)), ("n_inner", Null), ("attn_pdrop", Float(0.1)),
+        ("layer_norm_epsilon", Float(1e-05)), ("scale_attn_weights", Bool(true)),
+        ("bos_token_id", Int(50_256)), ("eos_token_id", Int(50_256)),
+        ("attention_softmax_in_fp32", Bool(true)), ("scale_attention_softmax_in_fp32", Bool(true)),
+        ("multi_query", Bool(true)),
+    ], lost: &[] },
+    Defaults { model_type: "gpt_neox", values: &[
+        ("vocab_size", Int(50_432)), ("hidden_size", Int(6_144)), ("num_hidden_layers", Int(44)),
+        ("num_attention_heads", Int(64)), ("intermediate_size", Int(24_576)), ("rotary_pct", Float(0.25)),
+        ("rotary_emb_base", Int(10_000)), ("max_position_embeddings", Int(2_048)),
+        ("layer_norm_eps", Float(1e-05)), ("bos_token_id", Int(0)), ("eos_token_id", Int(2)),
+        ("tie_word_embeddings", Bool(false)), ("use_parallel_residual", Bool(true)), ("rope_scaling", Null),
+        ("attention_bias", Bool(true)),
     ], lost: &[] },
     Defaults { model_type: "gpt_oss", values: &[
         ("num_hidden_layers", Int(36)), ("num_local_experts", Int(128)), ("vocab_size", Int(201_088)),
@@ -223,6 +276,17 @@ pub(super) const DEFAULTS: &[Defaults] = &[
     Defaults { model_type: "idefics3", values: &[
         ("image_token_id", Int(128_257)), ("tie_word_embeddings", Bool(false)), ("vision_config", Null),
         ("text_config", Null), ("scale_factor", Int(2)), ("pad_token_id", Int(128_002)),
+    ], lost: &[] },
+    Defaults { model_type: "jamba", values: &[
+        ("vocab_size", Int(65_536)), ("tie_word_embeddings", Bool(false)), ("hidden_size", Int(4_096)),
+        ("intermediate_size", Int(14_336)), ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)),
+        ("num_key_value_heads", Int(8)), ("rms_norm_eps", Float(1e-06)), ("num_logits_to_keep", Int(1)),
+        ("pad_token_id", Int(0)), ("bos_token_id", Int(1)), ("eos_token_id", Int(2)),
+        ("sliding_window", Null), ("max_position_embeddings", Int(262_144)), ("num_experts_per_tok", Int(2)),
+        ("num_experts", Int(16)), ("expert_layer_period", Int(2)), ("expert_layer_offset", Int(1)),
+        ("attn_layer_period", Int(8)), ("attn_layer_offset", Int(4)), ("use_mamba_kernels", Bool(true)),
+        ("mamba_d_state", Int(16)), ("mamba_d_conv", Int(4)), ("mamba_expand", Int(2)),
+        ("mamba_conv_bias", Bool(true)), ("mamba_proj_bias", Bool(false)),
     ], lost: &[] },
     Defaults { model_type: "lfm2", values: &[
         ("vocab_size", Int(65_536)), ("hidden_size", Int(2_560)), ("intermediate_size", Int(12_288)),
@@ -285,6 +349,13 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("deterministic_flash_attn", Bool(false)), ("sparse_prediction", Bool(false)),
         ("repad_logits_with_grad", Bool(false)),
     ], lost: &["reference_compile"] },
+    Defaults { model_type: "mpt", values: &[
+        ("d_model", Int(2_048)), ("n_heads", Int(16)), ("n_layers", Int(24)), ("expansion_ratio", Int(4)),
+        ("max_seq_len", Int(2_048)), ("vocab_size", Int(50_368)), ("layer_norm_epsilon", Float(1e-05)),
+        ("emb_pdrop", Float(0.0)), ("learned_pos_emb", Bool(true)), ("attn_config", Null),
+        ("logit_scale", Null), ("no_bias", Bool(true)), ("verbose", Int(0)),
+        ("embedding_fraction", Float(1.0)),
+    ], lost: &[] },
     Defaults { model_type: "mt5", values: &[
         ("vocab_size", Int(250_112)), ("d_model", Int(512)), ("d_kv", Int(64)), ("d_ff", Int(1_024)),
         ("num_layers", Int(8)), ("num_decoder_layers", Null), ("num_heads", Int(6)),

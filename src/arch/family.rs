@@ -44,6 +44,8 @@ pub struct Family {
     pub cuts: &'static [Cut],
     /// Tensors with values of a linear attention: by their key in the checkpoint, all first ones first in the GGUF file.
     pub tiled: &'static [(Tensor, Tiled)],
+    /// Tensors that get other extents, and no other values.
+    pub reshaped: &'static [(Tensor, Reshape)],
     /// Numbered tensors of a layer that become one.
     pub stacks: &'static [Stack],
     /// Modules (last part of the name but the suffix) whose rows are reordered within each head, from the halves of a
@@ -53,14 +55,22 @@ pub struct Family {
     pub shifted_norms: bool,
     /// Endings of the names of those norms that are not, all the same.
     pub unshifted: &'static [&'static str],
+    /// What the tensor of a name in the checkpoint is multiplied with.
+    pub factors: fn(&str, &Hparams) -> Result<Factors, HparamError>,
+    /// Endings of the names of single numbers, one a layer, that become metadata, and the key.
+    pub scalars: &'static [(&'static str, &'static str)],
     /// Whether tensors may have biases.
     pub biases: bool,
     /// Whether an output matrix is written where the configuration says that the embeddings serve as one.
     pub tied_output: bool,
+    /// Whether an output matrix with the very values of the embeddings is left out.
+    pub distinct_output: bool,
     /// Whether rows of the embeddings beyond the vocabulary are cut off.
     pub cut_embeddings: bool,
     /// Tensors that the checkpoint does not have, which come first.
     pub computed: &'static [Computed],
+    /// Whether the configuration is read as it stands, without the defaults of its class.
+    pub plain_config: bool,
     /// Changes hyper-parameters before anything is made of them, and names the family that they speak of, if another.
     pub variant: fn(&mut Hparams) -> Result<Option<&'static Family>, HparamError>,
     /// What becomes of layers beyond the stated number, which predict more tokens than the next.
@@ -97,14 +107,19 @@ impl Family {
         splits: &[],
         cuts: &[],
         tiled: &[],
+        reshaped: &[],
         stacks: &[],
         rope_rows: &[],
         shifted_norms: false,
         unshifted: &[],
+        factors: |_, _| Ok(Factors::NONE),
+        scalars: &[],
         biases: true,
         tied_output: true,
+        distinct_output: false,
         cut_embeddings: false,
         computed: &[],
+        plain_config: false,
         variant: |_| Ok(None),
         more_layers: MoreLayers::Unknown,
         microscaled: false,
@@ -165,6 +180,7 @@ impl Family {
             Skip::Name(whole) => name == *whole,
             Skip::Prefix(start) => name.starts_with(start),
             Skip::Part(part) => name.contains(part),
+            Skip::Suffix(end) => name.ends_with(end),
         })
     }
 }
@@ -181,6 +197,8 @@ pub enum Skip {
     Prefix(&'static str),
     /// Those that have this in their names.
     Part(&'static str),
+    /// Those whose names end so.
+    Suffix(&'static str),
 }
 
 /// Heads of a tensor whose rows are reordered within each head.
@@ -226,6 +244,14 @@ pub enum By {
     /// Each key of a linear attention has rows of so many rows each. They become those of all keys, one after the other;
     /// neighbours of the same tensor stay together.
     LinearKeys(&'static [Extent]),
+    /// Each key head has a group of heads: its query heads, itself, its value head. They become those of all queries, all
+    /// keys, all values: three tensors, or one of all of them.
+    Groups {
+        /// Query heads and key heads.
+        heads: fn(&Hparams) -> Result<(u32, u32), HparamError>,
+        /// Whether rows of queries and keys are reordered within each head, as by [`Family::rope_rows`].
+        rope: bool,
+    },
 }
 
 /// Where the values of a linear attention are in a tensor.
@@ -255,6 +281,40 @@ pub enum MoreLayers {
     KeptApart(&'static [&'static str]),
 }
 
+/// Extents in place of those of the checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub enum Reshape {
+    /// A vector becomes a matrix of one column.
+    Column,
+    /// A vector becomes a matrix of so many rows.
+    Rows(fn(&Hparams) -> Result<u32, HparamError>),
+}
+
+/// What a tensor's values are multiplied with, one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factors {
+    /// Those of all values.
+    pub all: Vec<f32>,
+    /// One more for the rows before each of these numbers that none of those before counts.
+    pub rows: Vec<(u64, f32)>,
+}
+
+impl Factors {
+    /// The values stay.
+    pub const NONE: Factors = Factors { all: Vec::new(), rows: Vec::new() };
+
+    /// The factors of a row's values.
+    pub fn of_row(&self, row: u64) -> impl Iterator<Item = f32> {
+        let more = self.rows.iter().find(|(end, _)| row < *end).map(|(_, factor)| *factor);
+        self.all.iter().copied().chain(more)
+    }
+
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
 /// Numbered tensors, one an expert or head, that become one with one more extent.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack {
@@ -279,6 +339,8 @@ pub enum Computed {
     LongRope,
     /// The long and short factors alone.
     RopeFactors,
+    /// The same, of heads of which as many values turn as this hyper-parameter says.
+    RopeFactorsFor(&'static str),
 }
 
 /// The tokenizer files that a family looks for, and the keys that go with them.
@@ -311,6 +373,20 @@ pub enum Vocabulary {
     Glm4,
     /// `_set_vocab_glm`: byte-level BPE, with special tokens by their names.
     Glm,
+    /// `ChatGLMModel.set_vocab` but for that of ChatGLM 3: byte-level BPE, with special tokens by their names.
+    ChatGlm,
+    /// `InternLM2Model.set_vocab`: SentencePiece, with the added tokens of all files.
+    InternLm2,
+    /// `InternLM3Model.set_vocab`: SentencePiece, and the end of a turn as the end of the text.
+    InternLm3,
+    /// `JambaModel.set_vocab`: SentencePiece, or a Llama tokenizer in `tokenizer.json`.
+    Jamba,
+    /// `MambaModel.set_vocab`: byte-level BPE, then SentencePiece, of a multiple of eight tokens.
+    Mamba,
+    /// `Mamba2Model.set_vocab`: SentencePiece, then byte-level BPE, of a multiple of sixteen tokens.
+    Mamba2,
+    /// `NemotronHModel.set_vocab`: byte-level BPE, of a multiple of eight tokens.
+    NemotronH,
     /// `HunYuanModel.set_vocab`: byte-level BPE, and the ends of text and turn from other files.
     Hunyuan,
     /// `BertModel.set_vocab`: WordPiece, with a space before each token that starts a word.
@@ -348,5 +424,22 @@ mod tests {
         check("bert.roberta.a.gamma", "roberta.a.weight");
         check("a.beta", "a.bias");
         check("a.gamma.x", "a.gamma.x");
+    }
+
+    #[test]
+    fn factors_of_rows_come_after_those_of_all() {
+        let factors = Factors { all: vec![2.0, 3.0], rows: vec![(2, 5.0), (4, 7.0)] };
+        let of = |row| factors.of_row(row).collect::<Vec<_>>();
+        assert_eq!(of(1), [2.0, 3.0, 5.0]);
+        assert_eq!(of(2), [2.0, 3.0, 7.0]);
+        assert_eq!(of(4), [2.0, 3.0]);
+        assert!(Factors::NONE.is_none() && !factors.is_none());
+    }
+
+    #[test]
+    fn own_names_take_the_place_of_the_usual_ones() {
+        let family = Family { names: &[(Tensor::Output, &["embed_out"])], ..Family::PLAIN };
+        assert_eq!(family.names(Tensor::Output), ["embed_out"]);
+        assert_eq!(family.names(Tensor::OutputNorm), Tensor::OutputNorm.aliases());
     }
 }

@@ -74,17 +74,12 @@ pub(super) static GRANITE_MOE: Family = Family {
         EMBEDDING_SCALE,
         RESIDUAL_SCALE,
         LOGIT_SCALE,
-        Key::Of(
-            "expert_shared_feed_forward_length",
-            Store::Count,
-            When::NotZero,
-            &["shared_intermediate_size"],
-        ),
+        SHARED_FEED_FORWARD,
     ],
     ..GRANITE_LIKE
 };
 
-const GRANITE_LIKE: Family = Family {
+pub(super) const GRANITE_LIKE: Family = Family {
     skipped: &[
         Skip::Prefix("encoder."),
         Skip::Part("image_"),
@@ -106,7 +101,9 @@ fn adjust(h: &mut Hparams) -> Result<(), HparamError> {
     Ok(())
 }
 
-const ATTENTION_SCALE: Key = single_unless_zero("attention.scale", &["attention_multiplier"]);
-const EMBEDDING_SCALE: Key = single_unless_zero("embedding_scale", &["embedding_multiplier"]);
-const RESIDUAL_SCALE: Key = single_unless_zero("residual_scale", &["residual_multiplier"]);
-const LOGIT_SCALE: Key = single_unless_zero("logit_scale", &["logits_scaling"]);
+pub(super) const ATTENTION_SCALE: Key = single_unless_zero("attention.scale", &["attention_multiplier"]);
+pub(super) const EMBEDDING_SCALE: Key = single_unless_zero("embedding_scale", &["embedding_multiplier"]);
+pub(super) const RESIDUAL_SCALE: Key = single_unless_zero("residual_scale", &["residual_multiplier"]);
+pub(super) const LOGIT_SCALE: Key = single_unless_zero("logit_scale", &["logits_scaling"]);
+pub(super) const SHARED_FEED_FORWARD: Key =
+    Key::Of("expert_shared_feed_forward_length", Store::Count, When::NotZero, &["shared_intermediate_size"]);

@@ -23,6 +23,8 @@ pub enum Key {
     Of(&'static str, Store, When, &'static [&'static str]),
     /// `{arch}.` and this name, with this value.
     Is(&'static str, fn(&Model<'_>) -> Result<Option<Value>, HparamError>),
+    /// This name as it stands, with this value.
+    Whole(&'static str, fn(&Model<'_>) -> Result<Option<Value>, HparamError>),
 }
 
 /// How the value of a key is stored.
@@ -185,6 +187,9 @@ pub(super) const fn count_if(key: &'static str, names: &'static [&'static str]) 
 pub(super) const fn single_of(key: &'static str, names: &'static [&'static str]) -> Key {
     Key::Of(key, Store::Single, When::Always, names)
 }
+
+/// `{arch}.block_count`.
+pub(super) const BLOCK_COUNT: Key = Key::Is("block_count", |m| Ok(Some(m.layers()?.into())));
 
 /// `{arch}.` and this name, of a float that may be there and not zero.
 pub(super) const fn single_unless_zero(key: &'static str, names: &'static [&'static str]) -> Key {

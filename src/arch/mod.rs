@@ -5,30 +5,40 @@
 //! of each tensor ([`map_name`]). A [`Family`] is data, and states only in what it differs from a plain decoder; a new one
 //! is a new file and a line in [`FAMILIES`]. What is no row of a table here is refused: this module guesses nothing.
 
+mod apertus;
 mod bert;
+mod chatglm;
 mod cohere;
 pub mod config_class;
 mod config_defaults;
 mod deepseek;
 mod ernie;
 mod exaone;
+mod falcon;
+mod falcon_h1;
 mod family;
 mod gemma;
 mod glm4;
 mod gpt_oss;
 mod granite;
+mod granite_hybrid;
 pub mod hparams;
 mod hunyuan;
+mod internlm;
+mod jamba;
 pub mod key;
 mod lfm2;
 mod lfm2_moe;
 mod llama;
+mod mamba;
 mod minicpm;
 mod minimax;
 mod mistral3;
 mod model_types;
 mod modern_bert;
+mod mpt;
 mod nemotron;
+mod nemotron_h;
 mod nomic_bert;
 mod olmo;
 mod phi;
@@ -42,12 +52,14 @@ mod qwen_vl;
 mod reference;
 mod rope;
 mod stablelm;
+mod starcoder;
 mod t5;
 mod tensor;
 pub mod vision;
 
 pub use family::{
-    By, Computed, Cut, CutRows, Family, Heads, MoreLayers, Skip, Split, Stack, Tiled, Vocabulary,
+    By, Computed, Cut, CutRows, Factors, Family, Heads, MoreLayers, Reshape, Skip, Split, Stack, Tiled,
+    Vocabulary,
 };
 pub use hparams::{HparamError, Hparams};
 pub use key::{Key, Model, Store, When};
@@ -114,6 +126,20 @@ pub const FAMILIES: &[&Family] = &[
     &minimax::MINIMAX_M2,
     &deepseek::GLM4_MOE_LITE,
     &deepseek::DOTS1,
+    &falcon::FALCON,
+    &mpt::MPT,
+    &internlm::INTERNLM2,
+    &internlm::INTERNLM3,
+    &chatglm::CHATGLM,
+    &apertus::APERTUS,
+    &minicpm::MINICPM3,
+    &starcoder::STARCODER,
+    &mamba::MAMBA,
+    &mamba::MAMBA2,
+    &falcon_h1::FALCON_H1,
+    &jamba::JAMBA,
+    &nemotron_h::NEMOTRON_H,
+    &granite_hybrid::GRANITE_HYBRID,
 ];
 
 /// The family of a checkpoint's architecture (`LlamaForCausalLM`).
@@ -171,7 +197,7 @@ impl Dimensions {
     pub fn of(h: &Hparams) -> Self {
         let number = |keys: &[&str]| h.find(keys).and_then(|(_, v)| v.as_u64());
         let stated = |key: &str| h.get(key).and_then(serde_json::Value::as_u64);
-        let embedding = number(&["hidden_size", "n_embd", "dim", "d_model"]);
+        let embedding = number(&["hidden_size", "n_embd", "n_embed", "dim", "d_model"]);
         let heads = number(QUERY_HEADS).or_else(|| number(&["n_head", "num_heads"]));
         let head = h.get("head_dim").or_else(|| h.get("d_kv")).map_or_else(
             || embedding.zip(heads).and_then(|(width, heads)| width.checked_div(heads)),

@@ -87,11 +87,11 @@ impl Extent {
 }
 
 macro_rules! tensors {
-    ($($variant:ident = $name:literal, [$($extent:ident),*], [$($alias:literal),*];)*) => {
+    ($($(#[$meta:meta])* $variant:ident = $name:literal, [$($extent:ident),*], [$($alias:literal),*];)*) => {
         /// A tensor, or one in each layer.
         #[allow(missing_docs, reason = "the variants are the reference's names")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Tensor { $($variant,)* }
+        pub enum Tensor { $($(#[$meta])* $variant,)* }
 
         impl Tensor {
             /// Name in a GGUF file, without `.weight` or `.bias`.
@@ -191,6 +191,8 @@ tensors! {
         ["model.layers.{}.self_attn.k_b_proj"];
     AttnVB = "blk.{}.attn_v_b", [KeyHeads, ValueHead, Latent],
         ["model.layers.{}.self_attn.v_b_proj"];
+    AttnKvB = "blk.{}.attn_kv_b", [Any, Any],
+        ["model.layers.{}.self_attn.kv_b_proj"];
     AttnKvANorm = "blk.{}.attn_kv_a_norm", [Any],
         ["model.layers.{}.self_attn.kv_a_layernorm"];
     AttnSinks = "blk.{}.attn_sinks", [Heads],
@@ -206,6 +208,9 @@ tensors! {
         ];
     FfnPreNorm = "blk.{}.ffn_norm", [Embedding],
         ["model.layers.{}.pre_feedforward_layernorm", "layers.{}.pre_feedforward_layernorm"];
+    /// Without a suffix in the GGUF file.
+    FfnNormBare = "blk.{}.ffn_norm", [Embedding],
+        ["model.layers.{}.pre_ff_layernorm.weight"];
     FfnPostNorm = "blk.{}.post_ffw_norm", [Embedding],
         [
             "model.layers.{}.post_feedforward_layernorm", "layers.{}.post_feedforward_layernorm",
@@ -373,12 +378,24 @@ tensors! {
         ["decoder.block.{}.layer.2.DenseReluDense.wi", "decoder.block.{}.layer.2.DenseReluDense.wi_1"];
     DecOutputNorm = "dec.output_norm", [Embedding],
         ["decoder.final_layer_norm"];
+    SsmIn = "blk.{}.ssm_in", [Any, Embedding],
+        ["backbone.layers.{}.mixer.in_proj", "model.layers.{}.mamba.in_proj"];
     SsmConv1d = "blk.{}.ssm_conv1d", [Any, One, Any],
         ["backbone.layers.{}.mixer.conv1d", "model.layers.{}.mamba.conv1d"];
+    SsmX = "blk.{}.ssm_x", [Any, Any],
+        ["backbone.layers.{}.mixer.x_proj", "model.layers.{}.mamba.x_proj"];
     SsmDt = "blk.{}.ssm_dt", [Any, Any],
         ["backbone.layers.{}.mixer.dt_proj", "model.layers.{}.mamba.dt_proj"];
+    SsmDtNorm = "blk.{}.ssm_dt_norm", [Any],
+        ["model.layers.{}.mamba.dt_layernorm"];
     SsmA = "blk.{}.ssm_a", [Any, Any],
         ["backbone.layers.{}.mixer.A_log", "model.layers.{}.mamba.A_log"];
+    SsmBNorm = "blk.{}.ssm_b_norm", [Any],
+        ["model.layers.{}.mamba.b_layernorm", "model.layers.{}.mamba.B_layernorm"];
+    SsmCNorm = "blk.{}.ssm_c_norm", [Any],
+        ["model.layers.{}.mamba.c_layernorm", "model.layers.{}.mamba.C_layernorm"];
+    SsmD = "blk.{}.ssm_d", [Any],
+        ["backbone.layers.{}.mixer.D", "model.layers.{}.mamba.D"];
     SsmNorm = "blk.{}.ssm_norm", [Any],
         ["backbone.layers.{}.mixer.norm", "model.layers.{}.mamba.norm"];
     SsmOut = "blk.{}.ssm_out", [Embedding, Any],
@@ -414,7 +431,7 @@ tensors! {
 impl Tensor {
     /// Whether the name has no suffix in the GGUF file; those in checkpoints are whole.
     pub const fn is_bare(self) -> bool {
-        matches!(self, Tensor::SsmA)
+        matches!(self, Tensor::SsmA | Tensor::SsmD | Tensor::FfnNormBare)
     }
 
     /// Whether the checkpoint has logarithms of rates, and the GGUF file the rates, less than nothing.

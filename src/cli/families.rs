@@ -87,15 +87,19 @@ fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
     const PIECES: &str = "SentencePiece";
     const WORDS: &str = "WordPiece";
     const UNIGRAM: &str = "Unigram";
+    const LLAMA_2: &str = "`tokenizer.json` of Llama 2";
     match vocabulary {
         Vocabulary::Gpt2
         | Vocabulary::StableLm
         | Vocabulary::Glm4
+        | Vocabulary::ChatGlm
+        | Vocabulary::NemotronH
         | Vocabulary::Glm
         | Vocabulary::Hunyuan => &[BPE],
-        Vocabulary::Llama => &[PIECES, "`tokenizer.json` of Llama 2", BPE],
-        Vocabulary::Qwen2 | Vocabulary::Gemma3 => &[PIECES, BPE],
-        Vocabulary::Phi3 => &[BPE, PIECES],
+        Vocabulary::Llama => &[PIECES, LLAMA_2, BPE],
+        Vocabulary::Jamba => &[PIECES, LLAMA_2],
+        Vocabulary::Qwen2 | Vocabulary::Gemma3 | Vocabulary::Mamba2 => &[PIECES, BPE],
+        Vocabulary::Phi3 | Vocabulary::Mamba => &[BPE, PIECES],
         Vocabulary::Bert => &[WORDS],
         Vocabulary::Roberta | Vocabulary::ModernBert | Vocabulary::EuroBert => &[BPE],
         Vocabulary::JinaBert => &[WORDS, BPE],
@@ -106,6 +110,8 @@ fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
         | Vocabulary::Gemma
         | Vocabulary::Gemma2
         | Vocabulary::Nemotron
+        | Vocabulary::InternLm2
+        | Vocabulary::InternLm3
         | Vocabulary::Ernie => &[PIECES],
     }
 }

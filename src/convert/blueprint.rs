@@ -1,5 +1,6 @@
 //! The result of a conversion before any weight is read.
 
+use crate::arch::Factors;
 use crate::gguf::{GgmlType, Metadata};
 
 /// What `convert_hf_to_gguf.py --outtype` knows.
@@ -77,6 +78,8 @@ pub enum Change {
     None,
     /// A number is added.
     Plus(f32),
+    /// Multiplied with numbers, one after the other.
+    Times(Factors),
     /// A rate in place of its logarithm, and less than nothing: `-exp(x)`.
     NegativeExp,
 }

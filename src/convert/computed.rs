@@ -46,8 +46,12 @@ pub(super) fn tensors(config: &Config, rope: &Rope) -> Result<Made, E> {
                     add(Tensor::RopeFreqs, factors)?;
                 }
             }
-            Computed::RopeFactors => {
-                if let Some(factors) = rope_factors(&model, model.divided_width()?)? {
+            Computed::RopeFactors | Computed::RopeFactorsFor(_) => {
+                let width = match computed {
+                    Computed::RopeFactorsFor(key) => model.hparams.required_count(&[*key])?,
+                    _ => model.divided_width()?,
+                };
+                if let Some(factors) = rope_factors(&model, width)? {
                     add(Tensor::RopeFactorsLong, factors.long)?;
                     add(Tensor::RopeFactorsShort, factors.short)?;
                 }

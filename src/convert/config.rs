@@ -47,7 +47,8 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
     let file = Hparams::new(values);
     let architecture = architecture(&file).ok_or(E::NoArchitecture)?;
     let family = family(&architecture).ok_or_else(|| E::Architecture(architecture.clone()))?;
-    let mut hparams = match config_class::read(&file) {
+    let read = if family.plain_config { Read::Plain(file.clone()) } else { config_class::read(&file) };
+    let mut hparams = match read {
         Read::Class(hparams) => hparams,
         Read::Plain(hparams) => hparams,
         Read::Refused(hparams, why) => {

@@ -1,4 +1,5 @@
-//! Tensors whose parts are no runs of their rows: transposed ones, rows that take turns, rows of heads.
+//! Tensors whose parts are no runs of their rows: transposed ones, rows that take turns, rows of heads, groups of
+//! heads.
 //!
 //! In: how a family's tensor is put together, and its shape. Out: for each part the values that it has, by their places.
 
@@ -6,7 +7,7 @@ use super::blueprint::tiles;
 use super::source::Source;
 use super::tensors::{Rows, misfit};
 use super::{ConvertError as E, RowOrder, Strides};
-use crate::arch::{By, Cut, Dimensions, Extent, Tensor, Tiled};
+use crate::arch::{By, Cut, Dimensions, Extent, Hparams, Tensor, Tiled};
 
 /// What the tensor becomes, in the order of [`Cut::into`].
 pub(super) fn pieces(
@@ -14,6 +15,7 @@ pub(super) fn pieces(
     source: &Source<'_>,
     bias: bool,
     dimensions: &Dimensions,
+    h: &Hparams,
 ) -> Result<Vec<Rows>, E> {
     let count = cut.into.len() as u64;
     // Blocks of MXFP4 stand as they will, whatever the values that they were made of.
@@ -29,7 +31,7 @@ pub(super) fn pieces(
         let row = if bias { &[][..] } else { &[columns] };
         [outer, &[rows], row].concat()
     };
-    match cut.by {
+    match &cut.by {
         By::Runs | By::Turns => {
             if !rows.is_multiple_of(count) {
                 return Err(misfit(source, format!("rows of {count} tensors")));
@@ -75,7 +77,7 @@ pub(super) fn pieces(
                 };
                 Rows { starts, order: Some(RowOrder::Natural), ..rows }
             };
-            Ok(widths.into_iter().zip(parts).map(piece).collect())
+            Ok(widths.into_iter().zip(*parts).map(piece).collect())
         }
         By::LinearKeys(parts) => {
             let widths: Option<Vec<u64>> = parts.iter().map(|extent| extent.of(dimensions)).collect();
@@ -98,6 +100,36 @@ pub(super) fn pieces(
             }
             Ok(blocks.iter().map(|(_, blocks)| of_blocks(blocks, columns, vec![columns])).collect())
         }
+        By::Groups { heads, rope } => {
+            let (query, key) = heads(h)?;
+            let (query, key) = (u64::from(query), u64::from(key));
+            let all = query + 2 * key;
+            let head = rows / all.max(1);
+            let width = dimensions.embedding.filter(|_| !bias);
+            let fits = key > 0
+                && head > 0
+                && matrices == 1
+                && query.is_multiple_of(key)
+                && rows == head * all
+                && width.is_none_or(|width| columns == width && head * query == width)
+                && (head.is_multiple_of(2) || !rope);
+            if !fits {
+                let expected = format!("rows of {query} query heads and {key} key and value heads");
+                return Err(misfit(source, expected));
+            }
+            let piece = |heads: Vec<u64>, rope: bool| Rows {
+                starts: heads.iter().map(|number| number * head * columns).collect(),
+                order: Some(if rope { RowOrder::Rope { heads: 1 } } else { RowOrder::Natural }),
+                ..Rows::whole(shape(heads.len() as u64 * head))
+            };
+            let heads = groups(query, key);
+            match cut.into {
+                [_] => Ok(vec![piece(heads.concat(), false)]),
+                _ => {
+                    Ok(heads.into_iter().zip([*rope, *rope, false]).map(|(h, rope)| piece(h, rope)).collect())
+                }
+            }
+        }
     }
 }
 
@@ -108,6 +140,18 @@ pub(super) fn into(cut: &Cut) -> Vec<Tensor> {
         into.dedup();
     }
     into
+}
+
+/// Numbers of the query heads, key heads and value heads among all heads of a tensor in groups. `query` is a multiple of
+/// `key`.
+fn groups(query: u64, key: u64) -> [Vec<u64>; 3] {
+    let each = query / key;
+    let group = each + 2;
+    [
+        (0..query).map(|head| head / each * group + head % each).collect(),
+        (0..key).map(|head| head * group + each).collect(),
+        (0..key).map(|head| head * group + each + 1).collect(),
+    ]
 }
 
 /// Rows that follow one another in the source.
@@ -193,7 +237,8 @@ mod tests {
             linear,
             ..Dimensions::default()
         };
-        let found = pieces(cut, &source, bias, &dimensions).ok();
+        let h = Hparams::new(serde_json::Map::new());
+        let found = pieces(cut, &source, bias, &dimensions, &h).ok();
         let found: Option<Vec<Piece>> = found.map(|pieces| {
             pieces.into_iter().map(|r| (r.shape, r.starts, r.strides.map(|s| (s.row, s.column)))).collect()
         });
@@ -275,6 +320,29 @@ mod tests {
             ]),
         );
         check(&cut, &[30, 5], false, None);
+    }
+
+    #[test]
+    fn each_group_has_its_queries_then_its_key_and_value() {
+        // As many keys as queries: Bloom, GPT-NeoX.
+        assert_eq!(groups(3, 3), [vec![0, 3, 6], vec![1, 4, 7], vec![2, 5, 8]]);
+        // Falcon, InternLM 2.
+        assert_eq!(groups(4, 2), [vec![0, 1, 4, 5], vec![2, 6], vec![3, 7]]);
+        assert_eq!(groups(2, 1), [vec![0, 1], vec![2], vec![3]]);
+        let by = By::Groups { heads: |_| Ok((2, 1)), rope: false };
+        let into = &[Tensor::AttnQ, Tensor::AttnK, Tensor::AttnV];
+        let cut = Cut { name: "x", transposed: false, by, into };
+        let rows = |shape: &[u64], starts: &[u64]| (shape.to_vec(), starts.to_vec(), None);
+        let expected = [rows(&[4, 5], &[0, 10]), rows(&[2, 5], &[20]), rows(&[2, 5], &[30])];
+        check(&cut, &[8, 5], false, Some(&expected));
+        check(&cut, &[8], true, Some(&[rows(&[4], &[0, 2]), rows(&[2], &[4]), rows(&[2], &[6])]));
+        check(
+            &Cut { into: &[Tensor::AttnQkv], ..cut },
+            &[8, 5],
+            false,
+            Some(&[rows(&[8, 5], &[0, 10, 20, 30])]),
+        );
+        check(&cut, &[9, 5], false, None);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub enum ConvertError {
     Scales { name: String, weight: String },
     #[error(transparent)]
     Mmproj(#[from] MmprojError),
+    #[error("tensor `{name}` must be read to know what the file will be, but its bytes are not here")]
+    NotHere { name: String },
     #[error("`{file}`: {why}")]
     Pooling { file: String, why: &'static str },
 }
@@ -74,6 +76,7 @@ impl ConvertError {
                 | ConvertError::Expert { .. }
                 | ConvertError::Dtype { .. }
                 | ConvertError::Hparam(HparamError::Unsupported { .. })
+                | ConvertError::NotHere { .. }
                 | ConvertError::Tokenizer(TokenizerError::Unsupported { .. } | TokenizerError::Class(_))
         )
     }

@@ -1,4 +1,5 @@
-//! Checkpoint and architecture to [`Blueprint`]: metadata, tokenizer, tensor recipes. No weight is read.
+//! Checkpoint and architecture to [`Blueprint`]: metadata, tokenizer, tensor recipes. No weight is read, but for the
+//! numbers that a few families have as tensors and the reference as metadata.
 //!
 //! In: a [`Checkpoint`] and what `convert_hf_to_gguf.py` has flags for. Out: everything of the GGUF file but the
 //! weights, and how to make those, such that the file is byte for byte the one that script writes. It refuses
@@ -21,6 +22,7 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 pub mod tokenizer;
+mod values;
 
 use self::general::{Counts, GeneralSource};
 use crate::arch::Rope;

@@ -149,6 +149,11 @@ fn write_keys(list: &[Key], source: &Source<'_>, keys: &mut Keys<'_>) -> Result<
                 Some(value) => keys.set(key, value),
                 None => {}
             },
+            Key::Whole(key, value) => {
+                if let Some(value) = value(&model)? {
+                    keys.out.set(*key, value);
+                }
+            }
         }
     }
     Ok(())

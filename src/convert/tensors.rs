@@ -9,10 +9,11 @@ use super::computed::{self, Made};
 use super::config::Config;
 use super::source::{self, Source, stored};
 use super::stacks::Stacks;
+use super::values::{self, Scalars};
 use super::{Change, ConvertError as E, OutType, Recipe, RowOrder, Strides, TensorRecipe, cuts};
 use crate::arch::{
     self, Cut, Dimensions, Extent, Family, Heads, HparamError, Hparams, KEY_HEADS, LAYERS, Mapped,
-    MoreLayers, QUERY_HEADS, Rope, Tensor,
+    MoreLayers, QUERY_HEADS, Reshape, Rope, Tensor,
 };
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::event::{Code, Event, Observer};
@@ -48,12 +49,13 @@ pub(super) fn recipes(
     let (h, family) = (&config.hparams, config.family);
     let layers = family.layers(h)?;
     let writer = Writer { config, dimensions: Dimensions::of(h), layers, out_type };
-    let Made { metadata, mut recipes } = computed::tensors(config, rope)?;
+    let Made { mut metadata, mut recipes } = computed::tensors(config, rope)?;
     let labelled = match family.labelled {
         [] => &[][..],
         names => arch::key::labels(h)?.map_or(&[][..], |_| names),
     };
-    let mut stacks = Stacks::default();
+    let (mut stacks, mut scalars) = (Stacks::default(), Scalars::default());
+    let mut embeddings = None;
     let mut made: HashMap<String, String> = HashMap::new();
     let mut seen = HashSet::new();
     let sources = source::sources(checkpoint, family, &config.scheme)?;
@@ -78,6 +80,10 @@ pub(super) fn recipes(
         if let Some((_, new)) = labelled.iter().find(|(plain, _)| *plain == name) {
             (*new).clone_into(&mut name);
         }
+        if let Some((_, key)) = family.scalars.iter().find(|(end, _)| name.ends_with(end)) {
+            metadata.extend(scalars.add(key, &name, tensor, checkpoint, layers)?);
+            continue;
+        }
         if !family.tied_output
             && name == "lm_head.weight"
             && h.get("tie_word_embeddings") == Some(&true.into())
@@ -91,6 +97,19 @@ pub(super) fn recipes(
                 format!("tensor `{name}` is left out: it belongs to a layer that predicts more tokens");
             observer.event(Event::new(Code::TensorSkipped, text).about(&*checkpoint.name));
             continue;
+        }
+        if family.distinct_output {
+            match arch::map_name(&name, family, layers).map(|place| place.tensor) {
+                Some(Tensor::TokenEmbd) => embeddings = Some(tensor),
+                Some(Tensor::Output)
+                    if embeddings.map_or(Ok(false), |e| values::equal(checkpoint, e, tensor))? =>
+                {
+                    let text = format!("tensor `{name}` is left out: it equals the embeddings");
+                    observer.event(Event::new(Code::TensorSkipped, text).about(&*checkpoint.name));
+                    continue;
+                }
+                _ => {}
+            }
         }
         let new = match stacks.add(&name, source, h, family, layers)? {
             None => writer.answered(&name, source)?,
@@ -242,6 +261,9 @@ impl Writer<'_> {
             misfit(source, expected)
         })?;
         let start = cut * shape[1..].iter().product::<u64>();
+        if let Some((_, reshape)) = family.reshaped.iter().find(|(t, _)| *t == place.tensor && !place.bias) {
+            reshape_to(*reshape, source, &self.config.hparams, &mut shape)?;
+        }
         let mut rows = match family.tiled.iter().find(|(tensor, _)| *tensor == place.tensor) {
             Some((_, tiled)) => cuts::tiled(*tiled, source, shape, &self.dimensions)?,
             None => Rows::whole(shape),
@@ -259,7 +281,7 @@ impl Writer<'_> {
         bias: bool,
         source: &Source<'_>,
     ) -> Result<Recipes, E> {
-        let pieces = cuts::pieces(cut, source, bias, &self.dimensions)?;
+        let pieces = cuts::pieces(cut, source, bias, &self.dimensions, &self.config.hparams)?;
         let recipe = |(into, rows): (&Tensor, Rows)| {
             let place = Mapped { tensor: *into, layer, bias };
             self.check_shape(source, &rows.shape, &place)?;
@@ -312,8 +334,10 @@ impl Writer<'_> {
         let parts = rows.starts.iter().enumerate();
         let parts = parts.map(|(n, start)| sources.get(n).unwrap_or(&sources[0]).part(*start, rows.strides));
         let parts = parts.collect::<Result<_, E>>()?;
+        let factors = (family.factors)(name, h)?;
         let change = match () {
             () if place.tensor.is_rate() => Change::NegativeExp,
+            () if !factors.is_none() => Change::Times(factors),
             () if family.shifts(name) => Change::Plus(1.0),
             () => Change::None,
         };
@@ -356,6 +380,23 @@ impl Writer<'_> {
 pub(super) fn misfit(source: &Source<'_>, expected: String) -> E {
     let entry = &source.tensor.entry;
     E::Shape { name: entry.name.clone(), found: entry.shape.clone(), expected }
+}
+
+/// The extents of a tensor that gets others.
+fn reshape_to(reshape: Reshape, source: &Source<'_>, h: &Hparams, shape: &mut Vec<u64>) -> Result<(), E> {
+    match (reshape, shape.as_slice()) {
+        (Reshape::Column, [_]) => shape.push(1),
+        (Reshape::Rows(rows), [length]) => {
+            let rows = u64::from(rows(h)?);
+            if rows == 0 || !length.is_multiple_of(rows) {
+                return Err(misfit(source, format!("{rows} rows")));
+            }
+            *shape = vec![rows, length / rows];
+        }
+        // Those that have them already.
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The type in the converter's output: vectors, norms and biases stay F32, as do some matrices; rows of no whole blocks

@@ -492,3 +492,115 @@ fn the_first_of_shared_tensors_counts() {
     assert_eq!(parts[0].name, "encoder.embed_tokens.weight");
     assert_eq!(found.metadata.get("t5encoder.context_length"), Some(&512u32.into()));
 }
+
+#[test]
+fn groups_of_heads_become_a_run_of_rows_each() {
+    let config = json!({
+        "architectures": ["InternLM2ForCausalLM"], "model_type": "internlm2", "hidden_size": 16, "intermediate_size": 12,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 10
+    });
+    let name = "model.layers.0.attention.wqkv.weight";
+    let rows = vec![(name.to_owned(), "F32", vec![(4 + 2 * 2) * 4, 16])];
+    let (_dir, checkpoint) = folder(&config, &rows);
+    let start = checkpoint.tensor(name).unwrap().entry.range.start;
+    let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
+    let rope = RowOrder::Rope { heads: 1 };
+    let expected: [(&str, u64, &[u64], RowOrder); 3] = [
+        ("blk.0.attn_q.weight", 16, &[0, 1, 4, 5], rope),
+        ("blk.0.attn_k.weight", 8, &[2, 6], rope),
+        ("blk.0.attn_v.weight", 8, &[3, 7], RowOrder::Natural),
+    ];
+    assert_eq!(tensors.len(), expected.len());
+    for (tensor, (name, rows, heads, expected)) in tensors.iter().zip(expected) {
+        assert_eq!((tensor.name.as_str(), tensor.shape.as_slice()), (name, [16, rows].as_slice()));
+        let Recipe::Rows { parts, order, .. } = &tensor.source else { panic!("{name}") };
+        let head_bytes = 4 * 16 * 4;
+        let found: Vec<u64> = parts.iter().map(|part| (part.offset - start) / head_bytes).collect();
+        assert_eq!((found.as_slice(), *order), (heads, expected), "{name}");
+    }
+    for shape in [vec![31, 16], vec![32, 8], vec![32]] {
+        let rows = [(name.to_owned(), "F32", shape.clone())];
+        assert!(matches!(refused(&config, &rows), E::Shape { found, .. } if found == shape));
+    }
+}
+
+#[test]
+fn numbers_of_layers_become_metadata() {
+    let config =
+        llama(json!({ "architectures": ["ApertusForCausalLM"], "model_type": "apertus", "head_dim": 4,
+        "rope_scaling": null }));
+    let name = "model.layers.0.mlp.act_fn.beta";
+    let rows = vec![
+        (name.to_owned(), "BF16", vec![]),
+        ("model.layers.0.mlp.act_fn.alpha_n".to_owned(), "F32", vec![1]),
+        ("model.layers.0.feedforward_layernorm.weight".to_owned(), "BF16", vec![8]),
+    ];
+    let (dir, checkpoint) = folder(&config, &rows);
+    let set = |name: &str, bytes: &[u8]| {
+        let file = dir.path().join("model.safetensors");
+        let mut all = std::fs::read(&file).unwrap();
+        let at = checkpoint.tensor(name).unwrap().entry.range.start as usize;
+        all[at..at + bytes.len()].copy_from_slice(bytes);
+        std::fs::write(file, all).unwrap();
+    };
+    set(name, &half::bf16::from_f32(0.5).to_le_bytes());
+    set("model.layers.0.mlp.act_fn.alpha_n", &0.3f32.to_le_bytes());
+    let found = convert(&Checkpoint::open(dir.path()).unwrap(), OutType::BF16).unwrap();
+    assert_eq!(found.metadata.get("xielu.beta"), Some(&vec![0.5f32].into()));
+    assert_eq!(found.metadata.get("xielu.alpha_n"), Some(&vec![0.3f32].into()));
+    assert_eq!(found.tensors.len(), 1);
+
+    let two = [(name.to_owned(), "BF16", vec![2])];
+    assert!(matches!(refused(&config, &two), E::Shape { found, .. } if found == [2]));
+    let beyond = [("model.layers.1.mlp.act_fn.beta".to_owned(), "BF16", vec![1])];
+    assert!(matches!(refused(&config, &beyond), E::Number { .. }));
+}
+
+#[test]
+fn an_output_that_equals_the_embeddings_is_left_out_where_the_family_says_so() {
+    let config = json!({
+        "architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1,
+        "vocab_size": 10
+    });
+    let rows = vec![
+        ("backbone.embeddings.weight".to_owned(), "F32", vec![10, 8]),
+        ("backbone.layers.0.mixer.A_log".to_owned(), "F32", vec![16, 4]),
+        ("lm_head.weight".to_owned(), "F32", vec![10, 8]),
+    ];
+    let (dir, checkpoint) = folder(&config, &rows);
+    let names = |checkpoint: &Checkpoint| {
+        let tensors = convert(checkpoint, OutType::BF16).unwrap().tensors;
+        assert!(matches!(tensors[1].source, Recipe::Rows { change: Change::NegativeExp, .. }));
+        assert_eq!((tensors[1].shape.as_slice(), tensors[1].ty), ([4, 16].as_slice(), GgmlType::F32));
+        tensors.into_iter().map(|t| t.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&checkpoint), ["token_embd.weight", "blk.0.ssm_a"]);
+    let file = dir.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() = 1;
+    std::fs::write(file, bytes).unwrap();
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!(names(&checkpoint), ["token_embd.weight", "blk.0.ssm_a", "output.weight"]);
+}
+
+#[test]
+fn vectors_of_state_space_layers_become_matrices() {
+    let config = json!({
+        "architectures": ["Mamba2ForCausalLM"], "model_type": "mamba2", "hidden_size": 8, "num_hidden_layers": 1,
+        "vocab_size": 10, "head_dim": 4, "n_groups": 2
+    });
+    let rows: Vec<Row> =
+        [("A_log", vec![4]), ("D", vec![4]), ("norm.weight", vec![16]), ("conv1d.weight", vec![16, 1, 4])]
+            .map(|(name, shape)| (format!("backbone.layers.0.mixer.{name}"), "F32", shape))
+            .into();
+    let (_dir, checkpoint) = folder(&config, &rows);
+    let tensors = convert(&checkpoint, OutType::BF16).unwrap().tensors;
+    let found: Vec<_> = tensors.iter().map(|t| (t.name.as_str(), t.shape.clone(), t.ty)).collect();
+    let expected = [
+        ("blk.0.ssm_a", vec![1, 4], GgmlType::F32),
+        ("blk.0.ssm_d", vec![1, 4], GgmlType::F32),
+        ("blk.0.ssm_conv1d.weight", vec![4, 16], GgmlType::F32),
+        ("blk.0.ssm_norm.weight", vec![8, 2], GgmlType::F32),
+    ];
+    assert_eq!(found, expected);
+}

@@ -162,6 +162,26 @@ parity! {
     ernie_moe: "ERNIE-4.5-21B-A3B-PT";
     qwen35_with_vision: "Qwen3.5-9B";
     qwen35_moe_f16: "Qwen3.5-35B-A3B";
+    falcon_groups_of_heads: "falcon-40b-instruct";
+    falcon_one_key_head: "falcon-7b-first";
+    mpt: "mpt-7b-chat";
+    internlm2: "internlm2-chat-1_8b";
+    internlm3: "internlm3-8b-instruct";
+    glm: "glm-4-9b-chat-hf";
+    apertus_sharded: "Apertus-8B-Instruct-2509";
+    minicpm3: "MiniCPM3-4B";
+    starcoder: "starcoderbase-1b";
+    mamba: "mamba-130m-hf";
+    falcon_mamba: "falcon-mamba-7b";
+    mamba2_groups: "Mamba-Codestral-7B-v0.1";
+    falcon_h1: "Falcon-H1-0.5B-Instruct";
+    falcon_h1_f16: "Falcon-H1-half";
+    jamba_sharded: "Jamba-tiny-dev";
+    granite_hybrid: "granite-4.0-h-tiny";
+    granite_hybrid_dense: "granite-4.0-h-350m";
+    granite_4_attention_only: "granite-4.0-micro";
+    nemotron_h: "Nemotron-H-8B-Base-8K";
+    nemotron_h_moe: "NVIDIA-Nemotron-3-Nano-30B-A3B";
 }
 
 pub(crate) fn root() -> PathBuf {

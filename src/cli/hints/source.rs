@@ -74,6 +74,9 @@ impl Explain for ConvertError {
             ConvertError::Layers { .. } => {
                 "a shard is missing, or `num_hidden_layers` is not that of these weights; fetch the checkpoint again".to_owned()
             }
+            ConvertError::NotHere { .. } => {
+                "download the checkpoint, and name the folder instead of the repository".to_owned()
+            }
             _ => return None,
         })
     }

@@ -119,6 +119,16 @@ const CLASSES: &[Class] = &[
         ..PLAIN
     },
     Class {
+        name: "BloomTokenizer",
+        defaults: &[
+            ("bos_token", Some("<s>")),
+            ("eos_token", Some("</s>")),
+            ("unk_token", Some("<unk>")),
+            ("pad_token", Some("<pad>")),
+        ],
+        ..PLAIN
+    },
+    Class {
         name: "CohereTokenizer",
         defaults: &[
             ("bos_token", Some("<BOS_TOKEN>")),
@@ -138,22 +148,34 @@ const CLASSES: &[Class] = &[
 const BY_MODEL_TYPE: &[(&str, &str)] = &[
     ("arcee", "LlamaTokenizer"),
     ("bert", "BertTokenizer"),
+    ("bloom", "BloomTokenizer"),
     ("cohere", "CohereTokenizer"),
     ("cohere2", "CohereTokenizer"),
     ("distilbert", "DistilBertTokenizer"),
     ("ernie4_5", "LlamaTokenizer"),
+    ("ernie4_5_moe", "LlamaTokenizer"),
     ("exaone4", "GPT2Tokenizer"),
+    ("falcon", "PreTrainedTokenizer"),
+    ("falcon_mamba", "GPTNeoXTokenizer"),
     ("gemma", "GemmaTokenizer"),
     ("gemma2", "GemmaTokenizer"),
     ("gemma3", "GemmaTokenizer"),
     ("gemma3_text", "GemmaTokenizer"),
+    ("glm", "PreTrainedTokenizer"),
     ("glm4", "PreTrainedTokenizer"),
+    ("gpt2", "GPT2Tokenizer"),
+    ("gpt_bigcode", "GPT2Tokenizer"),
+    ("gpt_neox", "GPTNeoXTokenizer"),
+    ("jamba", "LlamaTokenizer"),
     ("llama", "LlamaTokenizer"),
     ("llava", "LlamaTokenizer"),
+    ("mamba", "GPTNeoXTokenizer"),
+    ("mamba2", "GPTNeoXTokenizer"),
     ("mistral", "LlamaTokenizer"),
     ("mistral3", "LlamaTokenizer"),
     ("mixtral", "LlamaTokenizer"),
     ("modernbert", "PreTrainedTokenizer"),
+    ("mpt", "GPTNeoXTokenizer"),
     ("nemotron", "PreTrainedTokenizer"),
     ("olmo", "GPTNeoXTokenizer"),
     ("olmo2", "GPTNeoXTokenizer"),
@@ -206,6 +228,13 @@ impl Class {
             }
         };
         let base = name.strip_suffix("Fast").unwrap_or(name);
-        CLASSES.iter().find(|c| c.name == base).ok_or_else(|| E::Class(name.to_owned()))
+        let class = CLASSES.iter().find(|c| c.name == base).ok_or_else(|| E::Class(name.to_owned()))?;
+        match files.option("add_prefix_space").filter(|v| super::json::truthy(v)) {
+            // Set wherever it is false in the tokenizer.
+            Some(space) if class.name == "BloomTokenizer" => {
+                Err(E::field(TOKENIZER_CONFIG, "add_prefix_space", "false", space))
+            }
+            _ => Ok(class),
+        }
     }
 }

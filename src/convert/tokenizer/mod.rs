@@ -13,6 +13,7 @@ mod added;
 mod chat;
 mod class;
 mod error;
+mod internlm;
 mod json;
 mod known;
 mod lean;
@@ -40,6 +41,8 @@ use crate::gguf::Metadata;
 
 /// A SentencePiece model.
 const SENTENCEPIECE: &str = "tokenizer.model";
+/// The same, as Mistral names its third.
+const MISTRAL_PIECES: &str = "tokenizer.model.v3";
 
 /// What is written of.
 struct Source<'a> {
@@ -64,6 +67,8 @@ pub fn write(
     pre_tokenizer: Option<&str>,
     out: &mut Metadata,
 ) -> Result<(), TokenizerError> {
+    let padded = padded(style, hparams)?;
+    let hparams = padded.as_ref().unwrap_or(hparams);
     let mut source = Source { files: TokenizerFiles::read(checkpoint)?, hparams, pre_tokenizer };
     let has_sentencepiece = checkpoint.has_file(SENTENCEPIECE);
     match style {
@@ -108,6 +113,26 @@ pub fn write(
             ];
             source.write_glm(&named, out)
         }
+        Vocabulary::ChatGlm => {
+            let (text, user) = ("<|endoftext|>", "<|user|>");
+            source.write_glm(&[("eos", text), ("eot", user), ("unk", text)], out)
+        }
+        Vocabulary::InternLm2 => source.write_internlm2(out),
+        Vocabulary::InternLm3 => source.write_internlm3(out),
+        Vocabulary::Jamba if has_sentencepiece => source.write_sentencepiece(out),
+        Vocabulary::Jamba => {
+            source.write_llama_hf(out)?;
+            out.set(SPACE_PREFIX, false);
+            Ok(())
+        }
+        Vocabulary::Mamba if has_sentencepiece && !checkpoint.has_file(TOKENIZER) => {
+            source.write_sentencepiece(out)
+        }
+        Vocabulary::Mamba2 if has_sentencepiece => source.write_sentencepiece(out),
+        Vocabulary::Mamba2 if checkpoint.has_file(MISTRAL_PIECES) => {
+            Err(unsupported(MISTRAL_PIECES, "a SentencePiece model of another name"))
+        }
+        Vocabulary::Mamba | Vocabulary::Mamba2 | Vocabulary::NemotronH => source.write_gpt2(out),
         Vocabulary::Hunyuan => source.write_hunyuan(out),
         Vocabulary::Bert => source.write_bert(out),
         Vocabulary::Roberta if checkpoint.has_file(TOKENIZER) => {
@@ -162,6 +187,28 @@ pub fn ids<const N: usize>(checkpoint: &Checkpoint, tokens: [&str; N]) -> Result
         *place = id(token).or(unknown).ok_or_else(missing)?;
     }
     Ok(ids)
+}
+
+/// The hyper-parameters with as many tokens as the vocabulary is padded to, where it is.
+fn padded(
+    style: Vocabulary,
+    hparams: &Map<String, Value>,
+) -> Result<Option<Map<String, Value>>, TokenizerError> {
+    const SIZE: &str = "vocab_size";
+    const MULTIPLE: &str = "pad_vocab_size_multiple";
+    let usual = match style {
+        Vocabulary::Mamba | Vocabulary::NemotronH => 8,
+        Vocabulary::Mamba2 => 16,
+        _ => return Ok(None),
+    };
+    let number = |key: &str, value: &Value| {
+        value.as_u64().ok_or_else(|| TokenizerError::field(json::CONFIG, key, "a number", value))
+    };
+    let size = number(SIZE, hparams.get(SIZE).unwrap_or(&Value::Null))?;
+    let multiple = hparams.get(MULTIPLE).map_or(Ok(usual), |value| number(MULTIPLE, value))?.max(1);
+    let mut padded = hparams.clone();
+    padded.insert(SIZE.to_owned(), size.div_ceil(multiple).saturating_mul(multiple).into());
+    Ok(Some(padded))
 }
 
 const SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
@@ -316,6 +363,15 @@ impl Source<'_> {
         pieces: sentencepiece::Pieces,
         out: &mut Metadata,
     ) -> Result<(), TokenizerError> {
+        self.set_pieces(pieces, out)?.write(out)
+    }
+
+    /// Writes tokens with scores; gives the special tokens among them.
+    fn set_pieces(
+        &mut self,
+        pieces: sentencepiece::Pieces,
+        out: &mut Metadata,
+    ) -> Result<SpecialVocab, TokenizerError> {
         if self.files.tokenizer.is_none() {
             self.files.read_tokenizer()?;
         }
@@ -325,7 +381,44 @@ impl Source<'_> {
         out.set("tokenizer.ggml.tokens", pieces.texts);
         out.set("tokenizer.ggml.scores", pieces.scores);
         out.set("tokenizer.ggml.token_type", pieces.types);
-        SpecialVocab::read(&self.files, &special::TYPES, Some(size))?.write(out)
+        SpecialVocab::read(&self.files, &special::TYPES, Some(size))
+    }
+
+    /// `_set_vocab_llama_hf`.
+    fn write_llama_hf(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        self.files.read_tokenizer()?;
+        let tokenizer = self.files.tokenizer.as_ref().ok_or(TokenizerError::Missing(TOKENIZER))?;
+        if !llama_hf::is_one(tokenizer)? {
+            return Err(unsupported(TOKENIZER, "a tokenizer that is not of Llama 2's kind"));
+        }
+        let pieces = llama_hf::read(&mut self.files)?;
+        self.write_pieces(pieces, out)
+    }
+
+    /// `InternLM2Model.set_vocab`.
+    fn write_internlm2(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        self.files.read_tokenizer()?;
+        let mut vocabulary = internlm::Vocabulary::read(&self.files, self.hparams)?;
+        let pieces = std::mem::take(&mut vocabulary.pieces);
+        let mut special = self.set_pieces(pieces, out)?;
+        out.set(SPACE_PREFIX, vocabulary.space_prefix);
+        vocabulary.end_turns(&mut special)?;
+        special.write(out)
+    }
+
+    /// `InternLM3Model.set_vocab`.
+    fn write_internlm3(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        let pieces = sentencepiece::read(&self.files, self.hparams, Added::Usual)?;
+        let mut special = self.set_pieces(pieces, out)?;
+        if let Some(space) = self.files.option("add_prefix_space") {
+            out.set(SPACE_PREFIX, truthy(space));
+        }
+        for (id, text, is_special) in internlm::decoder(&self.files)? {
+            if is_special && text == internlm::TURN_END {
+                special.replace("eos", id);
+            }
+        }
+        special.write(out)
     }
 
     /// `LlamaModel.set_vocab`.
@@ -404,7 +497,8 @@ impl Source<'_> {
         self.write_pieces(pieces, out)
     }
 
-    /// `Glm4Model.set_vocab`, `_set_vocab_glm`: special tokens by their names, where no file tells.
+    /// `Glm4Model.set_vocab`, `ChatGLMModel.set_vocab`, `_set_vocab_glm`: special tokens by their names, where no file
+    /// tells.
     fn write_glm(&mut self, named: &[(&str, &str)], out: &mut Metadata) -> Result<(), TokenizerError> {
         let loaded = self.write_gpt2_tokens(out)?;
         let added = loaded.tokenizer.get_added_vocabulary().get_vocab();

@@ -17,7 +17,7 @@ use crate::gguf::Strings;
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ModelProto {
     #[prost(message, repeated, tag = "1")]
-    pieces: Vec<SentencePiece>,
+    pub(super) pieces: Vec<SentencePiece>,
     #[prost(message, optional, tag = "2")]
     pub(super) trainer: Option<TrainerSpec>,
     #[prost(message, optional, tag = "3")]
@@ -26,13 +26,13 @@ pub(super) struct ModelProto {
 
 /// `sentencepiece.ModelProto.SentencePiece`.
 #[derive(Clone, PartialEq, Message)]
-struct SentencePiece {
+pub(super) struct SentencePiece {
     #[prost(string, optional, tag = "1")]
-    piece: Option<String>,
+    pub(super) piece: Option<String>,
     #[prost(float, optional, tag = "2")]
-    score: Option<f32>,
+    pub(super) score: Option<f32>,
     #[prost(int32, optional, tag = "3")]
-    kind: Option<i32>,
+    pub(super) kind: Option<i32>,
 }
 
 /// `sentencepiece.TrainerSpec`.
@@ -90,7 +90,8 @@ impl ModelProto {
 
 /// Numbers of `sentencepiece.ModelProto.SentencePiece.Type`, and the token type that each becomes. A user-defined piece
 /// counts as a normal one, as it does in the reference.
-const KINDS: [(i32, i32); 6] = [(1, NORMAL), (2, UNKNOWN), (3, CONTROL), (4, NORMAL), (5, UNUSED), (6, BYTE)];
+pub(super) const KINDS: [(i32, i32); 6] =
+    [(1, NORMAL), (2, UNKNOWN), (3, CONTROL), (4, NORMAL), (5, UNUSED), (6, BYTE)];
 
 /// Most bytes of a model: the longest known have five million. A piece takes two bytes at least, so that there are no more
 /// of them than a vocabulary may have tokens.
@@ -102,6 +103,7 @@ pub(super) const NO_SCORE: f32 = -10000.0;
 pub(super) const ADDED_SCORE: f32 = -1000.0;
 
 /// Tokens with scores and types, by id.
+#[derive(Default)]
 pub(super) struct Pieces {
     pub(super) texts: Strings,
     pub(super) scores: Vec<f32>,

@@ -82,6 +82,18 @@ impl SpecialVocab {
         }
     }
 
+    /// The id of a kind.
+    pub(super) fn id(&self, kind: &str) -> Option<u64> {
+        self.ids.iter().find(|(k, _)| k == kind).map(|(_, id)| *id)
+    }
+
+    /// Sets an id in place of the one that there is, if there is one.
+    pub(super) fn replace(&mut self, kind: &str, id: u64) {
+        if let Some((_, old)) = self.ids.iter_mut().find(|(k, _)| k == kind) {
+            *old = id;
+        }
+    }
+
     /// Leaves the chat template to whoever wrote it before.
     pub(super) fn without_chat_template(self) -> Self {
         SpecialVocab { chat_template: None, ..self }

@@ -7,6 +7,7 @@
 //! only waits, and the memory is that of the slabs under way, whatever the model.
 
 mod coding;
+mod exp;
 mod loss;
 mod order;
 mod slab;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::exp::exp;
 use super::loss::{Loss, Meter};
 use super::source::{self, Reader};
 use super::{PassError, PassOptions, PassReport};
@@ -222,7 +223,7 @@ impl<'a> Worker<'a> {
             }
         } else {
             self.decode(source, slab.values, None);
-            self.change(change, source);
+            self.change(change, source, slab, recipe);
             let exact = base == GgmlType::F32;
             if wants_base || !exact {
                 let bytes = self.quantize(base, recipe, &runs(slab, recipe, None))?;
@@ -315,14 +316,23 @@ impl<'a> Worker<'a> {
     }
 
     /// Does to each value what the recipe says, as torch does: in the source's precision, and BF16 in single.
-    fn change(&mut self, change: &Change, source: GgmlType) {
+    fn change(&mut self, change: &Change, source: GgmlType, slab: &Slab, recipe: &TensorRecipe) {
         let half = source == GgmlType::F16;
         let rounded = |x: f32| if half { half::f16::from_f32(x).to_f32() } else { x };
         match change {
             Change::None => {}
             Change::Plus(number) => self.floats.iter_mut().for_each(|x| *x = rounded(*x + number)),
             Change::NegativeExp => {
-                self.floats.iter_mut().for_each(|x| *x = -rounded(f64::from(*x).exp() as f32));
+                self.floats.iter_mut().for_each(|x| *x = -rounded(exp(*x)));
+            }
+            Change::Times(factors) => {
+                let rows = rows_of(recipe);
+                let first = slab.part as u64 * rows.count + slab.rows.start;
+                for (row, values) in (first..).zip(self.floats.chunks_exact_mut(rows.values as usize)) {
+                    for factor in factors.of_row(row) {
+                        values.iter_mut().for_each(|x| *x = rounded(*x * factor));
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The pass against a plain walk over the same weights.
 
 use super::*;
+use crate::arch::Factors;
 use crate::convert::{Change, OutType, Part, Recipe, RowOrder, TensorRecipe};
 use crate::gguf::Metadata;
 use crate::quantize::block;
@@ -60,6 +61,7 @@ fn example() -> (Vec<f32>, Memory, Blueprint) {
         recipe("rope.bias", &[48], GgmlType::F32, &[7], RowOrder::Rope { heads: 6 }),
         recipe("experts", &[64, 8, 3], GgmlType::BF16, &[0, 64 * 8, 64 * 16], RowOrder::Natural),
         recipe("norm", &[33], GgmlType::F32, &[5], RowOrder::Natural),
+        recipe("vector.of.parts", &[24], GgmlType::F32, &[40, 8, 90], RowOrder::Natural),
         TensorRecipe {
             name: "computed".to_owned(),
             shape: vec![5],
@@ -124,12 +126,83 @@ fn outputs_are_those_of_a_plain_walk_whatever_the_threads_and_slabs() {
                 assert!(*sink == expected(&floats, &blueprint, header), "{threads} threads, {slab_values}");
             }
             // Every source byte is read once, and each slab quantized once a type: F16 serves two outputs.
-            assert_eq!(report.bytes_read, 4 * (64 * 48 * 2 + 48 + 64 * 24 + 33 + 5));
-            let matrix_slabs = report.slabs - 3;
+            assert_eq!(report.bytes_read, 4 * (64 * 48 * 2 + 48 + 64 * 24 + 33 + 24 + 5));
+            let matrix_slabs = report.slabs - 6;
             assert_eq!(report.quantized[&GgmlType::F16], matrix_slabs);
             assert_eq!(report.quantized[&GgmlType::BF16], matrix_slabs);
             assert_eq!(report.quantized[&GgmlType::F32], matrix_slabs);
         }
+    }
+}
+
+/// Values are changed in the precision of the source, each by the factors of its row, wherever slabs begin.
+#[test]
+fn changes_are_those_of_a_plain_walk() {
+    let (floats, memory) = model(8 * 6);
+    let factors = Factors { all: vec![1.1, 0.3], rows: vec![(2, 0.7), (5, 1.9)] };
+    let expected = |change: &Change| -> Vec<f32> {
+        let changed = |(at, x): (usize, &f32)| match change {
+            Change::NegativeExp => -(f64::from(*x).exp() as f32),
+            Change::Plus(number) => x + number,
+            Change::Times(_) => {
+                let x = x * 1.1 * 0.3;
+                match at / 8 {
+                    0 | 1 => x * 0.7,
+                    2..5 => x * 1.9,
+                    _ => x,
+                }
+            }
+            Change::None => *x,
+        };
+        floats.iter().enumerate().map(changed).collect()
+    };
+    for change in [Change::NegativeExp, Change::Plus(1.0), Change::Times(factors), Change::None] {
+        let mut tensor = recipe("t", &[8, 6], GgmlType::F32, &[0], RowOrder::Natural);
+        let Recipe::Rows { change: own, .. } = &mut tensor.source else { panic!("rows") };
+        *own = change.clone();
+        let blueprint = blueprint(vec![tensor]);
+        let header = header(&blueprint, |t| t.ty);
+        let mut out = header.to_bytes();
+        out.extend(expected(&change).iter().flat_map(|x| x.to_le_bytes()));
+        for slab_values in [1, 16, 1000] {
+            let mut sink = Vec::new();
+            let outputs =
+                vec![Output { name: "x", header: &header, recipes: &[0], parts: &[], sink: &mut sink }];
+            let options = PassOptions { threads: 2, slab_values, ..PassOptions::default() };
+            pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()).unwrap();
+            assert!(sink == out, "{change:?} in slabs of {slab_values}");
+        }
+    }
+}
+
+/// Half precision stays half, after each factor.
+#[test]
+fn changes_of_half_precision_round_after_each_step() {
+    use half::f16;
+    let x = f16::from_f32(0.337);
+    let memory = Memory(x.to_le_bytes().to_vec());
+    let rounded = |x: f32| f16::from_f32(x).to_f32();
+    let x = x.to_f32();
+    let factors = Factors { all: vec![0.7, 1.3], rows: Vec::new() };
+    let cases = [
+        (Change::Times(factors), rounded(rounded(x * 0.7) * 1.3)),
+        (Change::Plus(1.0), rounded(x + 1.0)),
+        (Change::NegativeExp, -rounded(f64::from(x).exp() as f32)),
+    ];
+    for (change, expected) in cases {
+        let mut tensor = recipe("t", &[1], GgmlType::F32, &[0], RowOrder::Natural);
+        let Recipe::Rows { change: own, parts, .. } = &mut tensor.source else { panic!("rows") };
+        (*own, parts[0].ty) = (change.clone(), GgmlType::F16);
+        let blueprint = blueprint(vec![tensor]);
+        let header = header(&blueprint, |t| t.ty);
+        let mut sink = Vec::new();
+        let outputs = vec![Output { name: "x", header: &header, recipes: &[0], parts: &[], sink: &mut sink }];
+        let options = PassOptions::default();
+        pass(&memory, &blueprint, outputs, None, &options, &Cancel::new(), &()).unwrap();
+        let mut out = header.to_bytes();
+        out.extend(expected.to_le_bytes());
+        out.resize(out.len().next_multiple_of(32), 0);
+        assert!(sink == out, "{change:?}");
     }
 }
 
@@ -218,7 +291,7 @@ fn losses_are_those_of_the_whole_tensors_whatever_the_threads() {
         report.losses.iter().map(|t| t.iter().map(|(ty, _)| *ty).collect()).collect()
     };
     let both = vec![GgmlType::Q4_0, GgmlType::Q8_0];
-    assert_eq!(types(&report), [both.clone(), both.clone(), vec![], both, vec![], vec![]]);
+    assert_eq!(types(&report), [both.clone(), both.clone(), vec![], both, vec![], vec![], vec![]]);
     assert_eq!(types(&run(2, 64 * 8, false)), Vec::<Vec<GgmlType>>::new());
 
     let base = |bytes: &[u8], ty| {

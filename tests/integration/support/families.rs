@@ -60,6 +60,8 @@ enum Tokenizer {
     XlmRoberta,
     /// The same in a `tokenizer.json`, without the model.
     XlmRobertaJson,
+    /// A SentencePiece model such as InternLM 2's, whose pieces are the whole vocabulary.
+    InternPieces,
 }
 
 /// The family's checkpoint that is converted as a text model and as a tower.
@@ -159,6 +161,9 @@ impl Family {
                     if self.config["model_type"] != "phi3" && self.config["model_type"] != "phimoe" {
                         decoder["2050"] = added("beyond", false);
                     }
+                    for (id, token) in (2043..).zip(&self.extra_tokens) {
+                        decoder[id.to_string()] = added(token, true);
+                    }
                     files.push(("tokenizer.model".to_owned(), pieces::llama(&vocabulary)));
                     files.push((
                         "added_tokens.json".to_owned(),
@@ -168,6 +173,22 @@ impl Family {
                     files.push(("tokenizer.json".to_owned(), text(&pieces::llama_json(&vocabulary))));
                 }
                 config["added_tokens_decoder"] = decoder;
+            }
+            Tokenizer::InternPieces => {
+                config["bos_token"] = json!("<s>");
+                config["eos_token"] = json!("</s>");
+                config["unk_token"] = json!("<unk>");
+                let mut decoder = json!({});
+                let added =
+                    [(508, "<|im_start|>", true), (509, "<|im_end|>", true), (510, "<|plain|>", false)];
+                for (id, content, special) in added {
+                    decoder[id.to_string()] = json!({
+                        "content": content, "lstrip": false, "normalized": false, "rstrip": false, "single_word": false,
+                        "special": special
+                    });
+                }
+                config["added_tokens_decoder"] = decoder;
+                files.push(("tokenizer.model".to_owned(), pieces::intern(&vocabulary, 512)));
             }
             Tokenizer::GemmaPieces => {
                 config["bos_token"] = json!("<bos>");

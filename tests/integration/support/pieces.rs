@@ -31,6 +31,26 @@ pub(crate) fn llama(tokenizer: &Value) -> Vec<u8> {
     model_proto(&model, BPE)
 }
 
+/// A model such as InternLM 2's, of so many pieces: a zero among them, and at the end such as wait for a use. It does not put
+/// a space before the text.
+pub(crate) fn intern(tokenizer: &Value, size: usize) -> Vec<u8> {
+    const WAITING: usize = 6;
+    let mut model = vec![
+        ("<unk>".to_owned(), 0.0, Kind::Unknown),
+        ("<s>".to_owned(), 0.0, Kind::Control),
+        ("</s>".to_owned(), 0.0, Kind::Control),
+        ("\0".to_owned(), 0.0, Kind::UserDefined),
+    ];
+    model.extend(bytes());
+    model.extend(normal(tokenizer));
+    model.truncate(size - WAITING);
+    model.extend((1..=WAITING).map(|n| (format!("[UNUSED_TOKEN_{n}]"), 0.0, Kind::Normal)));
+    let mut out = model_proto(&model, BPE);
+    // `normalizer_spec`: `add_dummy_prefix` is false.
+    out.extend_from_slice(&[0x1a, 0x02, 0x18, 0x00]);
+    out
+}
+
 /// The added tokens that Gemma's models have first, and whether they are special.
 pub(crate) fn gemma_added() -> Vec<(String, bool)> {
     let mut added: Vec<(String, bool)> =

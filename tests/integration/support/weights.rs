@@ -154,11 +154,12 @@ fn push(float: Float, value: f32, out: &mut Vec<u8>) {
 
 fn weights(folder: &str, float: Float, name: &str, shape: &[u64], out: &mut Vec<u8>) {
     let mut random = Random::new(folder, name);
-    let row = shape[shape.len() - 1];
-    let rows: u64 = shape[..shape.len() - 1].iter().product();
+    // A single number has no extents.
+    let (row, outer) = shape.split_last().map_or((1, &[][..]), |(row, outer)| (*row, outer));
+    let rows: u64 = outer.iter().product();
     let used = if rows == VOCABULARY { USED_ROWS } else { rows };
     for _ in 0..used {
-        let style = if shape.len() == 1 { Style::NearOne } else { random.style() };
+        let style = if shape.len() <= 1 { Style::NearOne } else { random.style() };
         for _ in 0..row {
             push(float, random.value(style), out);
         }

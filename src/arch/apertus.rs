@@ -1,0 +1,39 @@
+//! Apertus: norms of queries and keys, no gate, and an activation with numbers of its own in every layer.
+
+use super::llama::{LLAMA_KEYS, LLAMA_LIKE};
+use super::{Family, Tensor};
+
+/// `ApertusModel` in the reference's `conversion/llama.py`.
+pub(super) static APERTUS: Family = Family {
+    name: "apertus",
+    architectures: &["ApertusForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::RopeFreqs,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnQNorm,
+        Tensor::AttnK,
+        Tensor::AttnKNorm,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::FfnNorm,
+        Tensor::FfnDown,
+        Tensor::FfnUp,
+    ],
+    names: &[
+        (Tensor::AttnNorm, &["model.layers.{}.attention_layernorm"]),
+        (Tensor::FfnNorm, &["model.layers.{}.feedforward_layernorm"]),
+    ],
+    rope_rows: &[],
+    scalars: &[
+        (".act_fn.alpha_n", "xielu.alpha_n"),
+        (".act_fn.alpha_p", "xielu.alpha_p"),
+        (".act_fn.beta", "xielu.beta"),
+        (".act_fn.eps", "xielu.eps"),
+    ],
+    keys: LLAMA_KEYS,
+    ..LLAMA_LIKE
+};
