@@ -67,6 +67,8 @@ pub struct Family {
     pub distinct_output: bool,
     /// Whether rows of the embeddings beyond the vocabulary are cut off.
     pub cut_embeddings: bool,
+    /// Tensors of a row a token that get rows of zeros for the tokens that they lack.
+    pub filled_rows: &'static [Tensor],
     /// Tensors that the checkpoint does not have, which come first.
     pub computed: &'static [Computed],
     /// Whether the configuration is read as it stands, without the defaults of its class.
@@ -118,6 +120,7 @@ impl Family {
         tied_output: true,
         distinct_output: false,
         cut_embeddings: false,
+        filled_rows: &[],
         computed: &[],
         plain_config: false,
         variant: |_| Ok(None),
@@ -361,6 +364,8 @@ pub enum Vocabulary {
     Gemma2,
     /// `Gemma3Model.set_vocab`: as Gemma 2's, or else byte-level BPE.
     Gemma3,
+    /// `Gemma3NModel.set_vocab`: that of Gemma 3, of as many tokens as all kinds of inputs have.
+    Gemma3n,
     /// `Phi3MiniModel.set_vocab`: SentencePiece with the added tokens of all files, unless the class is GPT-2's.
     Phi3,
     /// `StableLMModel.set_vocab`: byte-level BPE from `tokenizer.json` only.

@@ -11,6 +11,8 @@ mod chatglm;
 mod cohere;
 pub mod config_class;
 mod config_defaults;
+mod config_rope;
+mod config_rules;
 mod deepseek;
 mod ernie;
 mod exaone;
@@ -18,6 +20,7 @@ mod falcon;
 mod falcon_h1;
 mod family;
 mod gemma;
+mod gemma3n;
 mod glm4;
 mod gpt_oss;
 mod granite;
@@ -55,6 +58,7 @@ mod stablelm;
 mod starcoder;
 mod t5;
 mod tensor;
+mod tensor_name;
 pub mod vision;
 
 pub use family::{
@@ -64,9 +68,9 @@ pub use family::{
 pub use hparams::{HparamError, Hparams};
 pub use key::{Key, Model, Store, When};
 pub use rope::Rope;
-pub use tensor::{
-    Extent, Mapped, Tensor, is_beyond, is_computed, is_text, layer_in, map_name, number, predicting_name,
-    stem, usual_name,
+pub use tensor::{Extent, Tensor};
+pub use tensor_name::{
+    Mapped, is_beyond, is_computed, is_text, layer_in, map_name, number, predicting_name, stem, usual_name,
 };
 
 /// Every family.
@@ -81,6 +85,7 @@ pub const FAMILIES: &[&Family] = &[
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
+    &gemma3n::GEMMA3N,
     &phi::PHI3,
     &phi::PHI_MOE,
     &plain::SMOLLM3,

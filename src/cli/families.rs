@@ -98,7 +98,7 @@ fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
         | Vocabulary::Hunyuan => &[BPE],
         Vocabulary::Llama => &[PIECES, LLAMA_2, BPE],
         Vocabulary::Jamba => &[PIECES, LLAMA_2],
-        Vocabulary::Qwen2 | Vocabulary::Gemma3 | Vocabulary::Mamba2 => &[PIECES, BPE],
+        Vocabulary::Qwen2 | Vocabulary::Gemma3 | Vocabulary::Gemma3n | Vocabulary::Mamba2 => &[PIECES, BPE],
         Vocabulary::Phi3 | Vocabulary::Mamba => &[BPE, PIECES],
         Vocabulary::Bert => &[WORDS],
         Vocabulary::Roberta | Vocabulary::ModernBert | Vocabulary::EuroBert => &[BPE],

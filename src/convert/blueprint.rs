@@ -160,6 +160,8 @@ pub enum Element {
     },
     /// Sixteen bytes for 32 values, two in a byte, the lower bits first; the scales are exponents. They become ggml's MXFP4.
     Mxfp4,
+    /// There are no bytes: every value is zero.
+    Zero,
 }
 
 /// Scales of a quantized tensor: one for each block of each of its matrices.
@@ -194,6 +196,7 @@ impl Element {
             Element::E4M3 | Element::E5M2 | Element::I8 => values,
             Element::Packed { bits } => values / columns * columns.div_ceil(u64::from(32 / bits)) * 4,
             Element::Mxfp4 => values / 2,
+            Element::Zero => 0,
         }
     }
 }

@@ -173,7 +173,7 @@ fn of_blocks(blocks: &[Block], values: u64, inner: Vec<u64>) -> Rows {
     Rows { starts, order: Some(RowOrder::Natural), ..Rows::whole([vec![rows], inner].concat()) }
 }
 
-fn common_divisor(a: u64, b: u64) -> u64 {
+pub(super) fn common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
 

@@ -44,8 +44,8 @@ pub enum ConvertError {
     Expert { name: String, architecture: String },
     #[error("tensor `{name}` is numbered beyond the {count} that `config.json` states")]
     Number { name: String, count: u32 },
-    #[error("layer {layer} has {found} of the {wanted} tensors of its experts")]
-    Experts { layer: u32, found: usize, wanted: usize },
+    #[error("there are {found} of the {wanted} tensors `{of}*`")]
+    Stack { of: String, found: usize, wanted: usize },
     #[error("tensors `{name}` and `{other}` become one, but have elements of different types")]
     MixedTypes { name: String, other: String },
     #[error("tensors `{first}` and `{second}` would both become `{name}`")]

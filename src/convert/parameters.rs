@@ -150,7 +150,7 @@ fn write_keys(list: &[Key], source: &Source<'_>, keys: &mut Keys<'_>) -> Result<
                 None => {}
             },
             Key::Whole(key, value) => {
-                if let Some(value) = value(&model)? {
+                if let Some(value) = value(model)? {
                     keys.out.set(*key, value);
                 }
             }

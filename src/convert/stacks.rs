@@ -1,4 +1,4 @@
-//! Experts: numbered tensors of a layer that become one.
+//! Experts: numbered tensors of a layer that become one. Some models have such outside of their layers.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ const MAX_NUMBERED: u32 = 1 << 16;
 /// The numbered tensors of layers that are not complete yet.
 #[derive(Default)]
 pub(super) struct Stacks<'a> {
-    layers: HashMap<(&'static str, u32), Layer<'a>>,
+    layers: HashMap<(&'static str, Option<u32>), Layer<'a>>,
 }
 
 /// The tensors of a layer, by number and number of the member.
@@ -24,7 +24,7 @@ struct Layer<'a> {
 /// A tensor that became complete.
 pub(super) struct Complete<'a> {
     pub(super) tensor: Tensor,
-    pub(super) layer: u32,
+    pub(super) layer: Option<u32>,
     /// In the order of their numbers; at least one.
     pub(super) parts: Vec<&'a Source<'a>>,
 }
@@ -73,21 +73,27 @@ impl<'a> Stacks<'a> {
     pub(super) fn check_complete(&self) -> Result<(), E> {
         match self.layers.iter().min_by_key(|((_, layer), _)| *layer) {
             None => Ok(()),
-            Some(((_, layer), incomplete)) => {
+            Some(((before, layer), incomplete)) => {
                 let (found, wanted) = (incomplete.found.len(), incomplete.wanted);
-                Err(E::Experts { layer: *layer, found, wanted })
+                let layer = layer.map(|layer| layer.to_string()).unwrap_or_default();
+                Err(E::Stack { of: before.replace("{}", &layer), found, wanted })
             }
         }
     }
 }
 
 /// The layer, number and member of a tensor of this stack.
-fn place<'s>(stack: &'s Stack, name: &str, layers: u32) -> Option<(&'s Stack, u32, u32, usize)> {
-    let (before, after) = stack.before.split_once("{}")?;
-    let (layer, rest) = name.strip_prefix(before)?.split_once('.')?;
-    let layer = arch::number(layer).filter(|n| *n < layers)?;
-    let rest = rest.strip_prefix(after.strip_prefix('.')?)?.strip_suffix(".weight")?;
-    let (number, member) = rest.split_once('.')?;
+fn place<'s>(stack: &'s Stack, name: &str, layers: u32) -> Option<(&'s Stack, Option<u32>, u32, usize)> {
+    let (layer, rest) = match stack.before.split_once("{}") {
+        Some((before, after)) => {
+            let (layer, rest) = name.strip_prefix(before)?.split_once('.')?;
+            let layer = arch::number(layer).filter(|n| *n < layers)?;
+            (Some(layer), rest.strip_prefix(after.strip_prefix('.')?)?)
+        }
+        None => (None, name.strip_prefix(stack.before)?),
+    };
+    let rest = rest.strip_suffix(".weight")?;
+    let (number, member) = rest.split_once('.').unwrap_or((rest, ""));
     let member = stack.members.iter().position(|(name, _)| *name == member)?;
     Some((stack, layer, arch::number(number)?, member))
 }
@@ -104,15 +110,22 @@ mod tests {
             members: &[("down_proj", Tensor::FfnDownExps), ("up_proj", Tensor::FfnUpExps)],
         };
         let check = |name: &str, expected: Option<(u32, u32, usize)>| {
-            let found = place(&stack, name, 3).map(|(_, layer, number, member)| (layer, number, member));
+            let found =
+                place(&stack, name, 3).map(|(_, layer, number, member)| (layer.unwrap(), number, member));
             assert_eq!(found, expected, "{name}");
         };
         check("model.layers.2.mlp.experts.17.up_proj.weight", Some((2, 17, 1)));
+        check("model.layers.2.mlp.experts.17.weight", None);
         check("model.layers.3.mlp.experts.17.up_proj.weight", None);
         check("model.layers.2.mlp.experts.017.up_proj.weight", None);
         check("model.layers.2.mlp.experts.1.gate_proj.weight", None);
         check("model.layers.2.mlp.experts.1.up_proj.bias", None);
         check("model.layers.2.mlp.experts.up_proj.weight", None);
         check("model.layers.2.mlp.shared_expert.up_proj.weight", None);
+        let stack = Stack { before: "model.streams.", count: &["n"], members: &[("", Tensor::AltupProj)] };
+        let found = |name| place(&stack, name, 3).map(|(_, layer, number, member)| (layer, number, member));
+        assert_eq!(found("model.streams.1.weight"), Some((None, 1, 0)));
+        assert_eq!(found("model.streams.1.up.weight"), None);
+        assert_eq!(found("model.streams.weight"), None);
     }
 }

@@ -10,7 +10,9 @@ use super::config::Config;
 use super::source::{self, Source, stored};
 use super::stacks::Stacks;
 use super::values::{self, Scalars};
-use super::{Change, ConvertError as E, OutType, Recipe, RowOrder, Strides, TensorRecipe, cuts};
+use super::{
+    Change, Coding, ConvertError as E, Element, OutType, Part, Recipe, RowOrder, Strides, TensorRecipe, cuts,
+};
 use crate::arch::{
     self, Cut, Dimensions, Extent, Family, Heads, HparamError, Hparams, KEY_HEADS, LAYERS, Mapped,
     MoreLayers, QUERY_HEADS, Reshape, Rope, Tensor,
@@ -269,6 +271,9 @@ impl Writer<'_> {
             None => Rows::whole(shape),
         };
         rows.starts.iter_mut().for_each(|first| *first += start);
+        if family.filled_rows.contains(&place.tensor) {
+            return Ok(vec![(place.layer, self.filled(name, &place, source, &rows)?)]);
+        }
         Ok(vec![(place.layer, self.recipe(name, &place, &[source], &rows)?)])
     }
 
@@ -290,9 +295,35 @@ impl Writer<'_> {
         cuts::into(cut).iter().zip(pieces).map(recipe).collect()
     }
 
+    /// The recipe of a tensor with rows of zeros for the tokens that it lacks.
+    fn filled(
+        &self,
+        name: &str,
+        place: &Mapped,
+        source: &Source<'_>,
+        rows: &Rows,
+    ) -> Result<TensorRecipe, E> {
+        let mut recipe = self.recipe(name, place, &[source], rows)?;
+        let (stored, all) = (rows.shape[0], self.dimensions.vocabulary.unwrap_or(0));
+        if let (Recipe::Rows { parts, .. }, true) = (&mut recipe.source, stored < all) {
+            // Parts have the same number of rows each.
+            let each = cuts::common_divisor(stored, all);
+            let row: u64 = rows.shape[1..].iter().product();
+            let start = |n: u64| rows.starts[0] + n * each * row;
+            *parts = (0..stored / each).map(|n| source.part(start(n), None)).collect::<Result<_, E>>()?;
+            let coding = Some(Box::new(Coding::of(Element::Zero, &rows.shape)));
+            let zeros = Part { coding, ..source.part(rows.starts[0], None)? };
+            parts.resize((all / each) as usize, zeros);
+            if let Some(rows) = recipe.shape.last_mut() {
+                *rows = all;
+            }
+        }
+        Ok(recipe)
+    }
+
     /// The tensor that a layer's experts become.
     fn stack(&self, stack: &super::stacks::Complete<'_>) -> Result<(Option<u32>, TensorRecipe), E> {
-        let place = Mapped { tensor: stack.tensor, layer: Some(stack.layer), bias: false };
+        let place = Mapped { tensor: stack.tensor, layer: stack.layer, bias: false };
         let first = stack.parts[0];
         let mut shape = first.shape.clone();
         shape.insert(0, stack.parts.len() as u64);

@@ -291,7 +291,7 @@ fn what_is_not_supported_is_named() {
     let e = refused(&two, &with(&expert(2), "BF16", &[12, 8]));
     assert!(matches!(&e, E::Number { count: 2, .. }), "{e}");
     let e = refused(&two, &with(&expert(1), "BF16", &[12, 8]));
-    assert!(matches!(&e, E::Experts { layer: 0, found: 1, wanted: 6 }), "{e}");
+    assert!(matches!(&e, E::Stack { found: 1, wanted: 6, .. }), "{e}");
     let e = refused(&plain, &with("model.layers.0.mlp.up_proj.weight", "I64", &[12, 8]));
     assert!(matches!(&e, E::Dtype { .. }), "{e}");
     let e = refused(&plain, &with("model.layers.0.mlp.up_proj.weight", "BF16", &[12, 9]));

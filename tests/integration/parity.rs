@@ -164,6 +164,8 @@ parity! {
     qwen35_moe_f16: "Qwen3.5-35B-A3B";
     falcon_groups_of_heads: "falcon-40b-instruct";
     falcon_one_key_head: "falcon-7b-first";
+    gemma3n: "gemma-3n-E2B-text";
+    gemma3n_with_vision_and_sound_f16: "gemma-3n-E4B-it";
     mpt: "mpt-7b-chat";
     internlm2: "internlm2-chat-1_8b";
     internlm3: "internlm3-8b-instruct";

@@ -67,8 +67,8 @@ pub fn write(
     pre_tokenizer: Option<&str>,
     out: &mut Metadata,
 ) -> Result<(), TokenizerError> {
-    let padded = padded(style, hparams)?;
-    let hparams = padded.as_ref().unwrap_or(hparams);
+    let resized = resized(style, hparams)?;
+    let hparams = resized.as_ref().unwrap_or(hparams);
     let mut source = Source { files: TokenizerFiles::read(checkpoint)?, hparams, pre_tokenizer };
     let has_sentencepiece = checkpoint.has_file(SENTENCEPIECE);
     match style {
@@ -78,8 +78,8 @@ pub fn write(
         Vocabulary::Qwen2 if has_sentencepiece => source.write_sentencepiece(out),
         Vocabulary::Qwen2 => source.write_gpt2(out),
         Vocabulary::Gemma => source.write_gemma(out),
-        Vocabulary::Gemma3 if !has_sentencepiece => source.write_gpt2(out),
-        Vocabulary::Gemma2 | Vocabulary::Gemma3 => {
+        Vocabulary::Gemma3 | Vocabulary::Gemma3n if !has_sentencepiece => source.write_gpt2(out),
+        Vocabulary::Gemma2 | Vocabulary::Gemma3 | Vocabulary::Gemma3n => {
             source.write_sentencepiece(out)?;
             out.set(SPACE_PREFIX, false);
             Ok(())
@@ -189,8 +189,8 @@ pub fn ids<const N: usize>(checkpoint: &Checkpoint, tokens: [&str; N]) -> Result
     Ok(ids)
 }
 
-/// The hyper-parameters with as many tokens as the vocabulary is padded to, where it is.
-fn padded(
+/// The hyper-parameters with as many tokens as the vocabulary has, where they state another number.
+fn resized(
     style: Vocabulary,
     hparams: &Map<String, Value>,
 ) -> Result<Option<Map<String, Value>>, TokenizerError> {
@@ -199,6 +199,11 @@ fn padded(
     let usual = match style {
         Vocabulary::Mamba | Vocabulary::NemotronH => 8,
         Vocabulary::Mamba2 => 16,
+        Vocabulary::Gemma3n => {
+            let mut whole = hparams.clone();
+            whole.shift_remove("vocab_size_per_layer_input");
+            return Ok(Some(whole));
+        }
         _ => return Ok(None),
     };
     let number = |key: &str, value: &Value| {

@@ -85,7 +85,7 @@ impl<'a> Decoder<'a> {
                     }
                 }
             }
-            Element::E4M3 | Element::E5M2 | Element::I8 | Element::Mxfp4 => {
+            Element::E4M3 | Element::E5M2 | Element::I8 | Element::Mxfp4 | Element::Zero => {
                 for (out, byte) in out.iter_mut().zip(raw) {
                     *out = scaled(self.table[usize::from(*byte)], scale);
                 }
@@ -168,7 +168,7 @@ fn table(element: Element) -> [f32; 256] {
             Element::E4M3 => e4m3(byte),
             Element::E5M2 => half::f16::from_bits(u16::from(byte) << 8).to_f32(),
             Element::I8 => f32::from(byte as i8),
-            Element::Ggml(_) | Element::Packed { .. } | Element::Mxfp4 => 0.0,
+            Element::Ggml(_) | Element::Packed { .. } | Element::Mxfp4 | Element::Zero => 0.0,
         }
     })
 }

@@ -66,6 +66,9 @@ impl Rows<'_> {
 
     /// Shard and bytes of every read that [`Reader::fill`] makes, in its order.
     pub(super) fn reads(&self) -> Vec<(usize, Range<u64>)> {
+        if self.is_zero() {
+            return Vec::new();
+        }
         let spans = self.spans();
         let start = |n: u64| spans.offset + n * spans.step;
         let weights = (0..spans.count).map(|n| (self.part.shard, start(n)..start(n) + spans.bytes));
@@ -75,6 +78,11 @@ impl Rows<'_> {
     /// Whether the source has the very bytes that are wanted, one after the other.
     fn is_plain(&self) -> bool {
         self.part.coding.is_none() && self.strides() == Strides { row: self.values, column: 1 }
+    }
+
+    /// Whether there is nothing to read.
+    fn is_zero(&self) -> bool {
+        self.part.coding.as_ref().is_some_and(|coding| coding.element == Element::Zero)
     }
 
     fn strides(&self) -> Strides {
@@ -179,6 +187,10 @@ impl Reader {
         let count = (rows.rows.end - rows.rows.start) as usize;
         let row_bytes = part.ty.bytes_of(rows.values).expect("rows are whole blocks of their type") as usize;
         out.resize(count * row_bytes, 0);
+        if rows.is_zero() {
+            out.fill(0);
+            return Ok(());
+        }
         let spans = rows.spans();
         if rows.is_plain() {
             return weights.read(part.shard, spans.offset, out);
