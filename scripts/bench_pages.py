@@ -12,8 +12,8 @@ Every output was compared with the reference's by its sha256.
 
 *From GGUF* is `quantize` against `llama-quantize`, like for like, with the same importance matrix for IQ types. *From
 safetensors* is `process` against the same runs of `llama-quantize`, which need a conversion first that is not counted;
-`process` has it in it, and also hashes, waits for the disk, and writes the card and metadata. *Written* is what went to
-the file system."""
+`process` has it in it, and also hashes, waits for the disk, which the reference does not, and writes the card and metadata.
+*Written* is what went to the file system. With *files in memory* (a RAM disk) neither side has a disk to wait for."""
 
 
 def rows_of(checkpoint, kind):
@@ -60,6 +60,8 @@ def page(results):
             theirs, ours = row["reference"], row["ours"]
             lines += [f"| {what}: wall (CPU) | {seconds(theirs)} | {seconds(ours)} | {times(theirs, ours)} |"]
             for key in ("peak", "written"):
+                if not theirs[key]:
+                    continue  # in memory
                 label = {"peak": "peak memory", "written": "written"}[key]
                 lines += [f"| {what}: {label} | {size(theirs[key])} | {size(ours[key])} | |"]
         for row in rows_of(checkpoint, "ladder").values():
@@ -67,7 +69,27 @@ def page(results):
             cost = 100 * (row["ours"]["wall"] / plain["wall"] - 1)
             lines += ["", f"The methods of the one pass: {methods}.", "The reference converts once and quantizes once for each."]
             lines += [f"Without statistics (`--no-stats`) the pass takes {seconds(plain)}; they cost {cost:.0f} %."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + families(results.get("families", []))) + "\n"
+
+
+FAMILIES = """
+## Conversion, family by family
+
+`scripts/bench-families`: checkpoints of real classes and a seed's weights, to the type of their own weights, the same bytes
+on both sides. The reference needs some seconds to import what it is made of, in each run.
+
+| architecture | size | reference: wall (CPU), peak | this program | | peak |
+|---|---|---|---|---|---|"""
+
+
+def families(rows):
+    """The table of conversions."""
+    lines = FAMILIES.split("\n") if rows else []
+    for row in rows:
+        theirs, ours = row["reference"], row["ours"]
+        cells = [f"{row['architecture']} ({row['folder']})", size(row["bytes"] / 2**20), f"{seconds(theirs)}, {size(theirs['peak'])}"]
+        lines.append(f"| {' | '.join([*cells, seconds(ours), times(theirs, ours), size(ours['peak'])])} |")
+    return lines
 
 
 # The picture has a ground of its own, so that it is legible on whatever page it stands.
