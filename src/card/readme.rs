@@ -7,6 +7,7 @@ use super::metadata::{Made, Output, QuantizationMetadata};
 use super::{imatrix, quality, text, yaml};
 use crate::base::front_matter::Node;
 use crate::base::units;
+use crate::config::TOWER;
 use crate::quantize::Method;
 
 /// Name of the card's file.
@@ -128,9 +129,16 @@ impl Card<'_> {
         outputs
     }
 
+    /// The outputs of the text model, the smallest first: no vision towers.
+    fn models(&self) -> Vec<&Output> {
+        let mut outputs = self.by_size();
+        outputs.retain(|o| !o.recipe.method.starts_with(TOWER));
+        outputs
+    }
+
     /// The file that the examples name: Q4_K_M, or else the smallest with four bits, or else the largest.
     fn example(&self) -> Option<&Output> {
-        let outputs = self.by_size();
+        let outputs = self.models();
         let usual = outputs.iter().find(|o| o.recipe.method == "Q4_K_M");
         usual.or_else(|| outputs.iter().find(|o| o.bits_per_weight >= 4.0)).or(outputs.last()).copied()
     }
@@ -166,7 +174,7 @@ impl Card<'_> {
             "## Files\n\n| File | Method | Bits per weight | Size | Quality | Good for |\n| --- | --- | ---: | ---: | --- | --- |\n",
         );
         for o in self.by_size() {
-            let method = Method::from_name(&o.recipe.method).ok();
+            let method = Method::of_output(&o.recipe.method).ok();
             let mut words = method.map_or("", |m| m.quality).to_owned();
             let measured = o.evaluation.as_ref().map(quality::cell);
             let snr = || o.quality.and_then(|q| q.snr_db).map(|snr| format!("SNR {snr:.1} dB"));
@@ -198,7 +206,12 @@ impl Card<'_> {
                 "\nOf a model in several files, all must be in one folder; programs open the first.\n",
             );
         }
-        if let Some(o) = self.example().filter(|_| self.metadata.outputs.len() > 1) {
+        if self.models().len() < self.metadata.outputs.len() {
+            out.push_str(
+                "\nThe files that begin with `mmproj` are the model's vision tower: a program that is to see pictures takes one of them along.\n",
+            );
+        }
+        if let Some(o) = self.example().filter(|_| self.models().len() > 1) {
             let line = format!("\nIf in doubt, take `{}`.\n", text::code(&o.recipe.method));
             out.push_str(&line);
         }
@@ -206,7 +219,15 @@ impl Card<'_> {
     }
 
     fn usage(&self) -> String {
-        let Some(example) = self.example() else { return String::new() };
+        let tower = self.by_size().into_iter().rfind(|o| o.recipe.method.starts_with(TOWER));
+        let Some(example) = self.example() else {
+            // A tower by itself.
+            let Some(tower) = tower.map(|o| text::shell(&o.file)) else { return String::new() };
+            return format!(
+                "{}\nllama.cpp, beside the model:\n\n```sh\nllama-server -m model.gguf --mmproj {tower}\n```\n",
+                USAGE.trim_start()
+            );
+        };
         let file = text::code(&example.file);
         let word = text::shell(&example.file);
         let blocks: [(&str, &str, String); 5] = match self.repo() {
@@ -274,6 +295,11 @@ impl Card<'_> {
             }
         };
         let mut out = USAGE.trim_start().to_owned();
+        if let Some(tower) = tower {
+            let file = text::code(&tower.file);
+            writeln!(out, "\nFor pictures, llama.cpp takes `{file}` along by itself with `-hf`, and with `--mmproj {file}` beside a local file.")
+                .expect("writing to a string");
+        }
         for (program, language, lines) in blocks {
             write!(out, "\n{program}:\n\n```{language}\n{lines}\n```\n").expect("writing to a string");
         }

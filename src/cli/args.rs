@@ -140,7 +140,7 @@ pub(super) struct ConfigArgs {
 /// What changes a run.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct WorkArgs {
-    /// Methods, separated by commas; `run` takes those of the models.yaml if none are named
+    /// Methods, separated by commas, with mmproj:F16 for pictures; `run` takes those of the models.yaml if none are named
     #[arg(long, value_delimiter = ',', value_name = "METHODS")]
     pub(super) methods: Vec<String>,
     /// Make outputs again that are up to date

@@ -56,8 +56,9 @@ pub fn page() -> String {
             without a loss.\n";
     out += "\n### Vision towers\n\n\
             What makes tokens of a model's pictures is a GGUF file of its own (`mmproj`), which llama.cpp loads beside the text\n\
-            model. `convert --mmproj` writes it, byte for byte what `convert_hf_to_gguf.py --mmproj` writes. The architecture is\n\
-            that of `vision_config` where it names one. LLaVA's own tower, a CLIP, the reference's converter does not take.\n\n\
+            model. `convert --mmproj` writes it, and `mmproj: F16` among the methods of a models.yaml, byte for byte what\n\
+            `convert_hf_to_gguf.py --mmproj` writes. The architecture is that of `vision_config` where it names one. LLaVA's own\n\
+            tower, a CLIP, the reference's converter does not take.\n\n\
             | tower | `architectures` in `config.json` |\n|---|---|\n";
     for tower in TOWERS {
         let names: Vec<String> = tower.architectures.iter().map(|a| format!("`{a}`")).collect();

@@ -26,7 +26,7 @@ use std::path::Path;
 pub use crate::base::repo_id::{RepoId, RepoIdError};
 pub use model::{
     Card, Config, Convert, Dataset, Evaluate, Imatrix, KvValue, Layer, LlamaCpp, LlamaSource, Metadata,
-    Model, OutType, Publish, Quantize, Require, Split, TensorType,
+    Model, OutType, Publish, Quantize, Require, Split, TOWER, TensorType,
 };
 pub use problem::{Place, Problem, Problems};
 pub use resolve::Around;

@@ -54,10 +54,19 @@ pub struct Model {
     pub metadata: Metadata,
 }
 
+/// What the names of a vision tower's types begin with, and those of its files: by it, llama.cpp finds them beside a model
+/// (`find_best_mmproj` in its `common/download.cpp`) and takes them for none.
+pub const TOWER: &str = "mmproj-";
+
 impl Model {
-    /// Name of a method's file without its ending, and of its folder: `{prefix}{model}-{method}`.
+    /// Name of a method's file without its ending, and of its folder: `{prefix}{model}-{method}`; of a vision tower's,
+    /// `mmproj-{prefix}{model}-{type}`.
     pub fn stem(&self, method: &str) -> String {
-        format!("{}{}-{}", self.prefix, self.name, method.to_ascii_lowercase())
+        let (start, method) = match method.strip_prefix(TOWER) {
+            Some(ty) => (TOWER, ty),
+            None => ("", method),
+        };
+        format!("{start}{}{}-{}", self.prefix, self.name, method.to_ascii_lowercase())
     }
 
     /// The repository that it is published to, where one is named or has an owner: `{owner}/{prefix}{model}`.

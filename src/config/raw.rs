@@ -45,7 +45,8 @@ section! {
 section! {
     /// What can be said for all models or for one. What a model says wins over the defaults, key by key.
     RawSettings {
-        /// The quantization methods, one output file each.
+        /// The quantization methods, one output file each; `mmproj: F16` (or F32, BF16, Q8_0) is the vision tower of a model
+        /// that sees.
         methods: List<Method>,
         /// Goes before every file name: `{prefix}{model}-{method}.gguf`.
         prefix: Prefix,

@@ -11,7 +11,8 @@ pub fn schema(vocabulary: &Vocabulary<'_>) -> String {
     let generator = SchemaSettings::draft07().into_generator();
     let mut schema = Value::from(generator.into_root_schema_for::<RawConfig>());
     let methods: Vec<&str> = vocabulary.methods.iter().map(|method| method.name).collect();
-    tidy(&mut schema, &methods);
+    let towers: Vec<&str> = vocabulary.towers().collect();
+    tidy(&mut schema, &[("x-methods", &methods), ("x-towers", &towers)]);
     schema["title"] = json!("models.yaml");
     let mut text = serde_json::to_string_pretty(&schema).expect("a schema is a tree of plain values");
     text.push('\n');
@@ -19,13 +20,15 @@ pub fn schema(vocabulary: &Vocabulary<'_>) -> String {
     text.replace("\"Raw", "\"").replace("/Raw", "/")
 }
 
-/// Takes out what our reader does not have (a key that is there has a value) and puts in the methods.
-fn tidy(schema: &mut Value, methods: &[&str]) {
+/// Takes out what our reader does not have (a key that is there has a value) and puts in the names of the vocabulary.
+fn tidy(schema: &mut Value, lists: &[(&str, &[&str])]) {
     match schema {
-        Value::Array(items) => items.iter_mut().for_each(|item| tidy(item, methods)),
+        Value::Array(items) => items.iter_mut().for_each(|item| tidy(item, lists)),
         Value::Object(map) => {
-            if map.remove("x-methods").is_some() {
-                map.insert("enum".to_owned(), json!(methods));
+            for (mark, names) in lists {
+                if map.remove(*mark).is_some() {
+                    map.insert("enum".to_owned(), json!(names));
+                }
             }
             if let Some(Value::Array(types)) = map.get_mut("type") {
                 types.retain(|ty| ty != "null");
@@ -55,7 +58,7 @@ fn tidy(schema: &mut Value, methods: &[&str]) {
             {
                 map.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
             }
-            map.values_mut().for_each(|value| tidy(value, methods));
+            map.values_mut().for_each(|value| tidy(value, lists));
         }
         _ => {}
     }
@@ -89,6 +92,7 @@ models:
   # - source: Qwen/Qwen2.5-3B
   #   revision: main
   #   methods: [Q4_K_M]
+  #   # A model that sees needs its vision tower as well: methods: [Q4_K_M, mmproj: F16]
   #   tensor_types:
   #     - { match: attn_v, type: Q8_0 }
   #   metadata:

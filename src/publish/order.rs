@@ -5,6 +5,7 @@ use super::there::There;
 use crate::base::hash;
 use crate::card::metadata::{self, QuantizationMetadata};
 use crate::card::{self, Card, Fields, log, picture};
+use crate::config::TOWER;
 use crate::hub::{Content, Destination, Publication, PublishFile, RemoteFile, Transport};
 
 /// An output that is ready: its metadata, which lists it alone, and its files.
@@ -95,7 +96,8 @@ impl Order<'_> {
         if files.is_empty() && delete.is_empty() {
             return None;
         }
-        let tags = merged.metadata.outputs.iter();
+        // No tag names a vision tower: llama.cpp takes it along.
+        let tags = merged.metadata.outputs.iter().filter(|o| !o.recipe.method.starts_with(TOWER));
         let source = &merged.metadata.source;
         let from = match (&source.repo, &source.commit) {
             (Some(repo), Some(commit)) => format!("`{repo}` at `{commit}`"),

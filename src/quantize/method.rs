@@ -1,7 +1,8 @@
 //! The quantization methods: what a name such as `Q4_K_M` stands for.
 //!
 //! In: a name as people type it. Out: a row of [`Method::ALL`]. Which type each tensor gets from a method is the
-//! matter of [`mixture`](super::mixture). Names, aliases and file types are those of `llama-quantize`
+//! matter of [`mixture`](super::mixture). What makes tokens of pictures is no model that is quantized: its files have the
+//! names of [`Method::TOWERS`]. Names, aliases and file types are those of `llama-quantize`
 //! (`QUANT_OPTIONS` in `tools/quantize/quantize.cpp`, `llama_ftype_get_default_type` in `src/llama-quant.cpp`).
 
 use std::fmt;
@@ -71,6 +72,20 @@ impl Method {
     /// `general.file_type` holds it.
     pub fn from_file_type(file_type: u32) -> Option<&'static Method> {
         Self::ALL.iter().find(|m| m.file_type == Some(file_type))
+    }
+
+    /// The method of an output: one of a text model, or a vision tower's type.
+    ///
+    /// # Errors
+    /// As [`Method::from_name`].
+    pub fn of_output(name: &str) -> Result<&'static Method, UnknownMethod> {
+        let tower = Self::TOWERS.iter().find(|m| m.names().any(|n| n.eq_ignore_ascii_case(name.trim())));
+        tower.map_or_else(|| Self::from_name(name), Ok)
+    }
+
+    /// Whether it is a vision tower's type, and no method of a text model.
+    pub fn is_tower(&self) -> bool {
+        Self::TOWERS.iter().any(|tower| tower.name == self.name)
     }
 
     /// The name, then the aliases.
@@ -199,6 +214,36 @@ methods! {
         "tensors as they are, in llama-quantize's order and with changed metadata";
 }
 
+impl Method {
+    /// The types that a vision tower is converted to, the most bits first.
+    pub const TOWERS: &'static [Method] = &[
+        tower("mmproj-F32", T::F32, "exact", "reference files of the vision tower"),
+        tower(
+            "mmproj-BF16",
+            T::BF16,
+            "exact for bf16 models",
+            "pictures, beside any of the models, where the hardware has bf16",
+        ),
+        tower(
+            "mmproj-F16",
+            T::F16,
+            "practically exact",
+            "pictures, beside any of the models: the usual choice",
+        ),
+        tower(
+            "mmproj-Q8_0",
+            T::Q8_0,
+            "practically lossless",
+            "pictures, beside any of the models, in half the memory",
+        ),
+    ];
+}
+
+const fn tower(name: &'static str, ty: GgmlType, quality: &'static str, good_for: &'static str) -> Method {
+    let importance = Importance::Unused;
+    Method { name, aliases: &[], file_type: None, default_type: Some(ty), importance, quality, good_for }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +274,17 @@ mod tests {
             Method::from_name("Q4KM").expect_err("unknown").to_string(),
             "unknown method `Q4KM` (did you mean `Q4_K_M`?)"
         );
+    }
+
+    #[test]
+    fn towers_are_no_methods() {
+        for (typed, name) in [("mmproj-f16", "mmproj-F16"), ("MMPROJ-Q8_0", "mmproj-Q8_0"), ("Q8_0", "Q8_0")]
+        {
+            let method = Method::of_output(typed).expect("known");
+            assert_eq!((method.name, method.is_tower()), (name, name != "Q8_0"), "{typed}");
+        }
+        assert!(Method::from_name("mmproj-F16").is_err());
+        assert!(Method::of_output("mmproj-Q4_K_M").is_err());
     }
 
     #[test]

@@ -100,21 +100,21 @@ impl Clock {
             },
             steps: self.steps,
         };
-        Passed { report, seconds, run }
+        Passed { report, run }
     }
 }
 
 /// A pass that is over, and the run that it was part of.
 pub(super) struct Passed {
     pub(super) report: PassReport,
-    pub(super) seconds: f64,
     pub(super) run: Run,
 }
 
 impl Passed {
     /// Says what became of an output.
     pub(super) fn made(&self, output: &Planned, file: Written, name: &str, observer: &dyn Observer) -> Made {
-        let snr = self.report.file_loss(&output.layout.header).and_then(|l| l.snr_db());
+        let report = Some(&self.report).filter(|_| output.tower.is_none());
+        let snr = report.and_then(|r| r.file_loss(&output.layout.header)).and_then(|l| l.snr_db());
         let text = format!(
             "`{}`{}: {}, {:.2} bits a weight{}",
             file.first().path.display(),

@@ -168,7 +168,8 @@ impl Prepared {
         let wanted = self.evaluating.is_some();
         self.outputs
             .iter()
-            .filter(move |o| wanted && o.decision != Decision::Published && o.figures.evaluation.is_none())
+            .filter(move |o| wanted && o.tower.is_none())
+            .filter(|o| o.decision != Decision::Published && o.figures.evaluation.is_none())
     }
 
     /// Whether the base is needed as a file, to compare with.
@@ -222,7 +223,7 @@ pub(super) fn evaluate(
     let name = &*prepared.model.name;
     let mut bench: Option<Bench<'_>> = None;
     let mut all: Vec<metadata::Output> = Vec::new();
-    for output in &prepared.outputs {
+    for output in prepared.outputs.iter().filter(|o| o.tower.is_none()) {
         let method = output.method.name;
         if output.decision == Decision::Published {
             if let Some(figures) = &output.figures.evaluation {

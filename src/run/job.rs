@@ -10,7 +10,7 @@ use super::base::{Base, Scratch};
 use super::clock::Clock;
 use super::deliver::{self, Delivery, RECEIPT, signed_in};
 use super::evaluate::{self, Rejected};
-use super::files::{self, Target, Work, Written};
+use super::files::{self, Target, Unnamed, Work, Written};
 use super::hold::hold;
 use super::importance;
 use super::papers;
@@ -32,6 +32,7 @@ use crate::event::{Code, Event, Observer};
 use crate::hub;
 use crate::plan::Decision;
 use crate::publish;
+use crate::quantize::pass::PassReport;
 use crate::quantize::simd;
 use crate::quantize::split::is_of_split;
 
@@ -291,7 +292,9 @@ fn check_kept(
     cancel: &Cancel,
 ) -> Result<(), JobError> {
     let published = |o: &&Planned| {
-        o.decision == Decision::Keep && !rejected.iter().any(|rejected| rejected.method == o.method.name)
+        o.decision == Decision::Keep
+            && o.tower.is_none()
+            && !rejected.iter().any(|rejected| rejected.method == o.method.name)
     };
     for output in prepared.outputs.iter().filter(|_| prepared.model.check).filter(published) {
         let mut metadata = deliver::finished(&output.folder)?.metadata;
@@ -329,7 +332,8 @@ fn make(
         let needed = prepared.base_bytes() + prepared.bytes_to_make();
         files::check_room(&setting.output.join("base"), needed, observer)?;
     }
-    if let Some(mut calculation) = prepared.calculation.take_if(|c| c.cached.is_none()) {
+    let quantizes = prepared.to_quantize().next().is_some();
+    if let Some(mut calculation) = prepared.calculation.take_if(|c| c.cached.is_none() && quantizes) {
         let found = clock
             .time(format!("computed the importance matrix with {}", calculation.tool), || {
                 calculation.compute(prepared, base, setting, observer, cancel)
@@ -337,7 +341,7 @@ fn make(
         prepared.calculation = Some(calculation);
         prepare::take_matrix(prepared, found, setting)?;
     }
-    let converted = match &prepared.foreign {
+    let converted = match prepared.foreign.as_ref().filter(|_| quantizes) {
         None => None,
         Some(foreign) => {
             let what = format!("converted the checkpoint with {}'s own converter", foreign.converter);
@@ -356,18 +360,18 @@ fn make(
     };
 
     let prepared = &*prepared;
-    let outputs: Vec<&Planned> = prepared.to_make().collect();
-    announce(&outputs, &name, observer);
+    let quantized: Vec<&Planned> = prepared.to_quantize().collect();
+    let towers: Vec<&Planned> = prepared.to_make().filter(|o| o.tower.is_some()).collect();
+    let outputs: Vec<&Planned> = quantized.iter().chain(&towers).copied().collect();
+    announce(&quantized, &name, observer);
     let fresh = !setting.output.exists();
-    let targets: Vec<Target> = outputs
-        .iter()
-        .map(|o| Target {
-            name: o.method.name.to_owned(),
-            path: o.whole_path(),
-            layout: o.layout.clone(),
-            parts: o.parts.clone(),
-        })
-        .collect();
+    let target = |o: &&Planned| Target {
+        name: o.method.name.to_owned(),
+        path: o.whole_path(),
+        layout: o.layout.clone(),
+        parts: o.parts.clone(),
+    };
+    let targets: Vec<Target> = quantized.iter().map(target).collect();
     let work = Work {
         threads: setting.threads,
         memory: setting.memory,
@@ -377,36 +381,54 @@ fn make(
         outlives: Outlives::Power,
         task: name.clone(),
     };
-    let methods = methods(&outputs);
-    let (unnamed, pass) = clock.time(format!("converted and quantized in one pass: {methods}"), || {
-        let imatrix = prepared.imatrix.as_ref();
-        let (weights, blueprint): (&dyn Weights, _) = match &converted {
-            Some((model, blueprint)) => (model, blueprint),
-            None => (&prepared.checkpoint, &prepared.blueprint),
-        };
-        files::make(weights, blueprint, &targets, imatrix, &work, cancel, observer)
-            .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
-    })?;
-    let seconds = clock.last();
+    let (mut whole, mut pass, mut seconds) = (Vec::new(), PassReport::default(), Vec::new());
+    if !quantized.is_empty() {
+        let what = format!("converted and quantized in one pass: {}", methods(&quantized));
+        let (unnamed, report) = clock.time(what, || {
+            let imatrix = prepared.imatrix.as_ref();
+            let (weights, blueprint): (&dyn Weights, _) = match &converted {
+                Some((model, blueprint)) => (model, blueprint),
+                None => (&prepared.checkpoint, &prepared.blueprint),
+            };
+            files::make(weights, blueprint, &targets, imatrix, &work, cancel, observer)
+                .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
+        })?;
+        (pass, seconds) = (report, vec![clock.last(); quantized.len()]);
+        whole.push(unnamed);
+    }
+    for (output, tower) in towers.iter().filter_map(|o| Some((o, o.tower.as_ref()?))) {
+        let what = format!("converted the vision tower: {}", output.method.name);
+        let work = Work { stats: false, ..work.clone() };
+        let (unnamed, report) = clock.time(what, || {
+            files::make(&prepared.checkpoint, tower, &[target(output)], None, &work, cancel, observer)
+                .inspect_err(|_| remove_empty(&outputs, fresh.then_some(&setting.output)))
+        })?;
+        pass.bytes_read += report.bytes_read;
+        seconds.push(clock.last());
+        whole.push(unnamed);
+    }
     // Nothing of an earlier run is touched before all files are whole.
     for output in &outputs {
         forget(output)?;
     }
-    let written = unnamed.commit()?;
+    let written = whole.into_iter().map(Unnamed::commit).collect::<Result<Vec<_>, _>>()?.concat();
     let mut checked = None;
-    if prepared.model.check {
-        let tried: Vec<_> = outputs.iter().map(|o| (o.method.name, o.path())).collect();
+    if prepared.model.check && !quantized.is_empty() {
+        let tried: Vec<_> = quantized.iter().map(|o| (o.method.name, o.path())).collect();
         let what = "loaded each output with llama.cpp and generated from it";
         checked = Some(clock.time(what, || smoke::check(&tried, setting, observer, cancel))?);
     }
-    let passed = clock.passed(pass, seconds, written.len(), setting.threads, &name, observer);
-    for output in &outputs {
+    let all = seconds.iter().skip(quantized.len().saturating_sub(1)).sum();
+    let passed = clock.passed(pass, all, written.len(), setting.threads, &name, observer);
+    for output in &quantized {
         importance::put_beside(prepared.calculation.as_ref(), &output.folder)?;
     }
-    let beside = outputs.iter().zip(&written).flat_map(|(output, file)| {
-        let mut record = papers::record(output, file, &passed.report, passed.seconds);
-        record.imatrix_file.clone_from(&prepared.imatrix_file);
-        record.checked.clone_from(&checked);
+    let beside = outputs.iter().zip(&written).zip(&seconds).flat_map(|((output, file), seconds)| {
+        let mut record = papers::record(output, file, &passed.report, *seconds);
+        if output.tower.is_none() {
+            record.imatrix_file.clone_from(&prepared.imatrix_file);
+            record.checked.clone_from(&checked);
+        }
         prepared.papers.beside(prepared, output, record, &passed.run)
     });
     atomic::write_each(beside.collect()).map_err(|(path, source)| JobError::Io { path, source })?;
@@ -457,6 +479,9 @@ pub(super) fn methods(outputs: &[&Planned]) -> String {
 
 pub(super) fn announce(outputs: &[&Planned], name: &str, observer: &dyn Observer) {
     let methods = methods(outputs);
+    if outputs.is_empty() {
+        return;
+    }
     observer.event(
         Event::new(Code::PassStarted, format!("one pass over the weights for {methods} ({})", simd::level()))
             .about(name),

@@ -162,8 +162,11 @@ fn stated(model: &Model) -> Fields {
     }
 }
 
-/// An output as the metadata records it.
+/// An output as the metadata records it. `pass` is that of the text model's outputs, `seconds` what it took.
 pub(super) fn record(planned: &Planned, written: &Written, pass: &PassReport, seconds: f64) -> Output {
+    // Of a tower, nothing was measured.
+    let apart = PassReport::default();
+    let pass = if planned.tower.is_some() { &apart } else { pass };
     let mut tensor_types = std::collections::BTreeMap::new();
     for tensor in &planned.layout.header.tensors {
         let ty: GgmlType = tensor.ty;

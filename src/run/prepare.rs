@@ -10,17 +10,20 @@ use super::importance::{self, Calculation, Found, MadeOf};
 use super::papers::Papers;
 use super::place::Place;
 use super::prepared::{Planned, Prepared, Setting};
-use super::recipe::{RECIPE_VERSION, REFERENCE, convert_options, options, recipe};
+use super::recipe::{
+    RECIPE_VERSION, REFERENCE, convert_options, options, recipe, tower_options, tower_recipe,
+};
 use super::source::{identify, identify_all, open, source_facts, source_files};
 use super::stream;
 use crate::base::cancel::Cancel;
 use crate::card::metadata::{self, QuantizationMetadata, Source, Wanted};
-use crate::config::Model;
-use crate::convert::{Blueprint, blueprint};
+use crate::checkpoint::Checkpoint;
+use crate::config::{self, Model};
+use crate::convert::{Blueprint, blueprint, mmproj};
 use crate::event::{Code, Event, Observer};
 use crate::plan::{Decision, Why, decide};
 use crate::quantize::split::{Part, split};
-use crate::quantize::{Imatrix, ImatrixOrigin, Method, layout};
+use crate::quantize::{Imatrix, ImatrixOrigin, Layout, Method, layout};
 
 /// Reads what is needed to know everything about a job but its weights.
 ///
@@ -79,10 +82,13 @@ pub fn prepare(
         .or_else(|| importance.calculation.as_ref().map(Calculation::foreseen));
     let converter = foreign.as_ref().map(|f| f.converter.as_str());
     let mut outputs = lay_out(model, setting, &blueprint, (origin, matrix), (recipe.as_ref(), converter))?;
+    for name in model.methods.iter().filter(|name| name.starts_with(config::TOWER)) {
+        outputs.push(lay_tower_out(model, setting, &checkpoint, name, observer)?);
+    }
     let evaluating = Evaluating::of(model, &blueprint, setting, observer, cancel)?;
     for output in &mut outputs {
         output.decision = decision_on(output, &source, place.as_ref(), setting.force);
-        if let Some(evaluating) = &evaluating {
+        if let Some(evaluating) = evaluating.as_ref().filter(|_| output.tower.is_none()) {
             let published = place.as_ref().and_then(Place::metadata);
             evaluating.look(output, published, |output| decision_on(output, &source, None, setting.force));
         }
@@ -144,14 +150,42 @@ fn lay_out(
         };
         let decision = Decision::Make(Why::New);
         let figures = Figures::default();
-        Ok(Planned { method, stem, folder, layout, coverage, parts, recipe, decision, figures })
+        let tower = None;
+        Ok(Planned { method, stem, folder, layout, tower, coverage, parts, recipe, decision, figures })
     };
-    model.methods.iter().map(output).collect()
+    model.methods.iter().filter(|name| !name.starts_with(config::TOWER)).map(output).collect()
+}
+
+/// The file of a model's vision tower, not decided on. It is one whole file: llama.cpp opens no other.
+fn lay_tower_out(
+    model: &Model,
+    setting: &Setting,
+    checkpoint: &Checkpoint,
+    name: &str,
+    observer: &dyn Observer,
+) -> Result<Planned, JobError> {
+    let method = Method::of_output(name)?;
+    let blueprint = mmproj(checkpoint, &tower_options(model, method), observer)?;
+    let layout =
+        Layout::converted(&blueprint).map_err(|source| JobError::Layout { method: method.name, source })?;
+    let stem = model.stem(method.name);
+    Ok(Planned {
+        method,
+        folder: setting.output.join(&stem),
+        stem,
+        layout,
+        recipe: tower_recipe(model, method, &blueprint),
+        tower: Some(Box::new(blueprint)),
+        coverage: None,
+        parts: Vec::new(),
+        decision: Decision::Make(Why::New),
+        figures: Figures::default(),
+    })
 }
 
 /// Takes a matrix that was computed before out of the cache, where outputs are to be made with one.
 fn look_for_matrix(prepared: &mut Prepared, setting: &Setting, cancel: &Cancel) -> Result<(), JobError> {
-    if prepared.calculation.is_none() || prepared.to_make().next().is_none() {
+    if prepared.calculation.is_none() || prepared.to_quantize().next().is_none() {
         return Ok(());
     }
     // It is known by the content of the weights. That is nothing beside computing it.
@@ -179,6 +213,8 @@ pub(super) fn take_matrix(prepared: &mut Prepared, found: Found, setting: &Setti
         new.decision = old.decision.clone();
         new.figures = old.figures.clone();
     }
+    // Towers, which have no use for it, stand behind.
+    outputs.extend(prepared.outputs.drain(..).skip_while(|o| o.tower.is_none()));
     (prepared.outputs, prepared.imatrix, prepared.imatrix_file) = (outputs, matrix, Some(file));
     Ok(())
 }

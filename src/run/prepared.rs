@@ -97,6 +97,8 @@ pub struct Planned {
     pub folder: PathBuf,
     /// Header, types, offsets, exact size.
     pub layout: Layout,
+    /// The conversion, where it is not the job's: that of a vision tower.
+    pub tower: Option<Box<Blueprint>>,
     /// How far the importance matrix covers it.
     pub coverage: Option<Coverage>,
     /// Its files, where it is split; none where it is one file.
@@ -153,7 +155,7 @@ impl Prepared {
     /// Whether the model is needed as a file in its own type while the outputs are made.
     pub fn needs_base(&self) -> bool {
         let computes = self.calculation.as_ref().is_some_and(|c| c.cached.is_none());
-        self.to_make().next().is_some() && (computes || self.foreign.is_some())
+        self.to_quantize().next().is_some() && (computes || self.foreign.is_some())
     }
 
     /// Bytes that this file takes of the disk meanwhile.
@@ -176,6 +178,11 @@ impl Prepared {
     /// The outputs that are to be made.
     pub fn to_make(&self) -> impl Iterator<Item = &Planned> {
         self.outputs.iter().filter(|o| matches!(o.decision, Decision::Make(_)))
+    }
+
+    /// Those of them that are made of the text model, all in one pass.
+    pub fn to_quantize(&self) -> impl Iterator<Item = &Planned> {
+        self.to_make().filter(|o| o.tower.is_none())
     }
 
     /// Bytes of the checkpoint that must be fetched first.

@@ -6,6 +6,7 @@ use crate::card::metadata::{self, Recipe};
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::config::{self, Model};
 use crate::convert::{Blueprint, ConvertOptions, OutType};
+use crate::gguf::GgmlType;
 use crate::quantize::{ImatrixOrigin, Method, Options, Override, TensorType};
 
 /// The llama.cpp whose bytes the outputs have.
@@ -33,6 +34,27 @@ pub(super) fn convert_options(model: &Model, checkpoint: &Checkpoint) -> Convert
         model_name: model.convert.model_name.clone(),
         pre_tokenizer: model.convert.pre_tokenizer.clone(),
         ..ConvertOptions::default()
+    }
+}
+
+/// How a model's vision tower is converted.
+pub(super) fn tower_options(model: &Model, method: &Method) -> ConvertOptions {
+    let out_type = match method.default_type {
+        Some(GgmlType::F32) => OutType::F32,
+        Some(GgmlType::BF16) => OutType::BF16,
+        Some(GgmlType::Q8_0) => OutType::Q8_0,
+        _ => OutType::F16,
+    };
+    ConvertOptions { out_type, model_name: model.convert.model_name.clone(), ..ConvertOptions::default() }
+}
+
+/// What decides the bytes of a vision tower's file, for the metadata: nothing that the entry says of quantization.
+pub(super) fn tower_recipe(model: &Model, method: &Method, blueprint: &Blueprint) -> Recipe {
+    Recipe {
+        method: method.name.to_owned(),
+        out_type: format!("{:?}", blueprint.out_type),
+        model_name: model.convert.model_name.clone(),
+        ..Recipe::default()
     }
 }
 

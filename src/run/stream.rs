@@ -29,6 +29,7 @@ use crate::base::cancel::Cancel;
 use crate::base::causes::causes;
 use crate::base::{hash, space, units};
 use crate::checkpoint::{CheckpointError, RemoteWeights, Weights};
+use crate::convert::Blueprint;
 use crate::event::{Code, Event, Observer};
 use crate::hub::{
     self, Content, HubError, HubOptions, PublishFile, Transport, UploadStream, Uploaded, Uploader,
@@ -172,30 +173,49 @@ pub(super) fn make(
         identify_all(&mut prepared.source, &prepared.checkpoint, cancel)?;
     }
     let prepared = &*prepared;
-    let outputs: Vec<&Planned> = prepared.to_make().collect();
-    job::announce(&outputs, &name, observer);
-    let job = Job::new(prepared, &outputs, setting, observer, cancel)?;
-    let methods = job::methods(&outputs);
-    let what = format!("converted, quantized and uploaded in one pass: {methods}");
-    let (files, report) = clock.time(what, || job.run(uploader, open))?;
+    let quantized: Vec<&Planned> = prepared.to_quantize().collect();
+    let towers: Vec<&Planned> = prepared.to_make().filter(|o| o.tower.is_some()).collect();
+    let outputs: Vec<&Planned> = quantized.iter().chain(&towers).copied().collect();
+    job::announce(&quantized, &name, observer);
+    let (mut files, mut report, mut seconds) = (Vec::new(), PassReport::default(), Vec::new());
+    let mut uploader = Some(uploader);
+    if !quantized.is_empty() {
+        let from = (&prepared.blueprint, prepared.imatrix.as_ref());
+        let job = Job::new(prepared, from, &quantized, setting, observer, cancel)?;
+        let methods = job::methods(&quantized);
+        let what = format!("converted, quantized and uploaded in one pass: {methods}");
+        let uploader = uploader.take().map_or_else(open, Ok)?;
+        (files, report) = clock.time(what, || job.run(uploader, open))?;
+        seconds = vec![clock.last(); quantized.len()];
+    }
+    for (output, tower) in towers.iter().filter_map(|o| Some((*o, o.tower.as_deref()?))) {
+        let job = Job::new(prepared, (tower, None), &[output], setting, observer, cancel)?;
+        let what = format!("converted and uploaded the vision tower: {}", output.method.name);
+        let uploader = uploader.take().map_or_else(open, Ok)?;
+        let (more, apart) = clock.time(what, || job.run(uploader, open))?;
+        files.extend(more);
+        report.bytes_read += apart.bytes_read;
+        seconds.push(clock.last());
+    }
 
-    let seconds = clock.last();
-    let passed = clock.passed(report, seconds, outputs.len(), setting.threads, &name, observer);
+    let all = seconds.iter().skip(quantized.len().saturating_sub(1)).sum();
+    let passed = clock.passed(report, all, outputs.len(), setting.threads, &name, observer);
     let mut streamed = Streamed { made: Vec::new(), outputs: HashMap::new() };
-    for (output, uploaded) in outputs.iter().zip(files) {
+    for ((output, uploaded), seconds) in outputs.iter().zip(files).zip(seconds) {
         let written = |file: &Uploaded| WrittenFile {
             path: PathBuf::from(&file.path),
             bytes: file.size,
             sha256: Some(file.sha256.clone()),
         };
         let written = Written { files: uploaded.iter().map(written).collect() };
-        let mut record = papers::record(output, &written, &passed.report, passed.seconds);
-        record.imatrix_file.clone_from(&prepared.imatrix_file);
+        let mut record = papers::record(output, &written, &passed.report, seconds);
+        let quantized = output.tower.is_none();
+        record.imatrix_file = prepared.imatrix_file.clone().filter(|_| quantized);
         let published = |f: Uploaded| PublishFile { path: f.path.clone(), content: Content::Uploaded(f) };
         let published = publish::Output {
             metadata: papers::metadata_of(prepared, record, &passed.run),
             files: uploaded.into_iter().map(published).collect(),
-            imatrix: prepared.calculation.as_ref().and_then(Calculation::to_publish),
+            imatrix: prepared.calculation.as_ref().filter(|_| quantized).and_then(Calculation::to_publish),
         };
         streamed.outputs.insert(output.method.name, published);
         streamed.made.push(passed.made(output, written, &name, observer));
@@ -206,6 +226,8 @@ pub(super) fn make(
 /// What every round of a job's streams has in common.
 struct Job<'a> {
     prepared: &'a Prepared,
+    blueprint: &'a Blueprint,
+    imatrix: Option<&'a Imatrix>,
     setting: &'a Setting,
     targets: Vec<Target>,
     options: PassOptions,
@@ -218,8 +240,10 @@ struct Job<'a> {
 type Files = Vec<Vec<Uploaded>>;
 
 impl<'a> Job<'a> {
+    /// The outputs of one conversion, with its importance matrix.
     fn new(
         prepared: &'a Prepared,
+        (blueprint, imatrix): (&'a Blueprint, Option<&'a Imatrix>),
         outputs: &[&Planned],
         setting: &'a Setting,
         observer: &'a dyn Observer,
@@ -238,14 +262,14 @@ impl<'a> Job<'a> {
             memory: setting.memory,
             check_finite: true,
             hash: true,
-            stats: setting.stats,
+            stats: setting.stats && outputs.iter().all(|o| o.tower.is_none()),
             outlives: Outlives::Process,
             task: prepared.model.name.clone(),
         };
         let window = if prepared.checkpoint.is_here() { 0 } else { WINDOW.min(work.allowed_memory() / 4) };
-        let held = window + prepared.imatrix.as_ref().map_or(0, Imatrix::bytes);
-        let options = files::fit(&prepared.blueprint, &targets, held, &work, observer)?;
-        Ok(Job { prepared, setting, targets, options, window, observer, cancel })
+        let held = window + imatrix.map_or(0, Imatrix::bytes);
+        let options = files::fit(blueprint, &targets, held, &work, observer)?;
+        Ok(Job { prepared, blueprint, imatrix, setting, targets, options, window, observer, cancel })
     }
 
     /// Makes the streams; where that fails and may succeed, once more.
@@ -286,12 +310,12 @@ impl<'a> Job<'a> {
     }
 
     fn round(&self, uploader: &Uploader<'_>) -> Result<(Files, PassReport), JobError> {
-        let Prepared { checkpoint, remote, blueprint, .. } = self.prepared;
+        let Prepared { checkpoint, remote, .. } = self.prepared;
         let Some(remote) = remote.as_ref().filter(|_| !checkpoint.is_here()) else {
             return self.pass(checkpoint, uploader);
         };
         let files: Vec<_> = remote.shards.iter().map(|shard| shard.file.clone()).collect();
-        let reads = pass::reads(blueprint, &self.targets[0].layout.recipes, &self.options);
+        let reads = pass::reads(self.blueprint, &self.targets[0].layout.recipes, &self.options);
         let plan = hub::Plan {
             repo: &remote.repo,
             commit: &remote.commit,
@@ -320,11 +344,10 @@ impl<'a> Job<'a> {
             parts: &target.parts,
             sink,
         });
-        let Prepared { blueprint, imatrix, .. } = self.prepared;
-        let (outputs, imatrix) = (outputs.collect(), imatrix.as_ref());
-        let report =
-            pass::pass(weights, blueprint, outputs, imatrix, &self.options, self.cancel, self.observer)
-                .map_err(of_stream)?;
+        let Job { blueprint, imatrix, options, cancel, observer, .. } = self;
+        let outputs = outputs.collect();
+        let report = pass::pass(weights, blueprint, outputs, *imatrix, options, cancel, *observer)
+            .map_err(of_stream)?;
         let files = sinks.into_iter().map(StreamSink::finish).collect::<Result<_, _>>()?;
         Ok((files, report))
     }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::parity::{File, Reference, compare, out_type, root, write};
 use crate::support::command::Sandbox;
 use crate::support::families::{self, BOTH, Family};
+use crate::support::hub::{Hub, Role};
 
 /// What `scripts/record-mmproj` wrote.
 #[derive(Deserialize)]
@@ -126,6 +127,123 @@ fn a_text_model_has_no_tower() {
     let wanted = "is no model that sees, or its vision tower is not supported";
     sandbox.run("convert tiny --mmproj").code(3).stderr(wanted);
     assert!(!sandbox.tree("tiny").iter().any(|file| file.ends_with(".gguf")));
+}
+
+/// A Hub with a model that sees, and a folder where the program may write.
+struct World {
+    hub: Hub,
+    sandbox: Sandbox,
+    record: Record,
+}
+
+impl World {
+    fn new(models: &str) -> Self {
+        let (hub, mut sandbox) = (Hub::start(), Sandbox::new());
+        let family = seeing().into_iter().find(|f| f.folder == BOTH).expect("a fixture");
+        let dir = checkpoint(&family, &sandbox.path(""));
+        hub.add_folder(&format!("them/{BOTH}"), &dir).expect("a repository");
+        let token = hub.token("me", Role::Write);
+        sandbox.set("HF_ENDPOINT", hub.endpoint()).set("HF_TOKEN", token);
+        let world = World { hub, sandbox, record: record(BOTH) };
+        world.list(models);
+        world
+    }
+
+    fn list(&self, methods: &str) {
+        let models = format!(
+            "version: 1\nmodels: [{{ source: them/{BOTH}, name: q, methods: {methods}, publish: {{ owner: me }} }}]\n"
+        );
+        self.sandbox.write("models.yaml", models);
+    }
+
+    /// Names and hashes of the repository's GGUF files.
+    fn published(&self) -> BTreeMap<String, String> {
+        let files = self.hub.head("me/q").files;
+        files
+            .into_iter()
+            .filter(|(path, _)| path.ends_with(".gguf"))
+            .map(|(path, e)| (path, e.sha256))
+            .collect()
+    }
+
+    fn card(&self) -> String {
+        String::from_utf8(self.hub.read("me/q", "README.md")).expect("text")
+    }
+}
+
+#[test]
+fn a_published_model_gains_its_tower() {
+    let world = World::new("[Q8_0]");
+    world.sandbox.run("run").code(0);
+    let text = world.published();
+    assert_eq!(text.keys().collect::<Vec<_>>(), ["q-q8_0.gguf"]);
+    assert!(!world.card().contains("mmproj"));
+
+    world.list("[Q8_0, mmproj: F16]");
+    world.sandbox.run("plan").code(0).stdout("mmproj-F16");
+    world.sandbox.run("run").code(0);
+    let both = world.published();
+    assert_eq!(both.keys().collect::<Vec<_>>(), ["mmproj-q-f16.gguf", "q-q8_0.gguf"]);
+    assert_eq!(both["q-q8_0.gguf"], text["q-q8_0.gguf"]);
+    assert_eq!(both["mmproj-q-f16.gguf"], world.record.convert["f16"].sha256);
+    let last = world.hub.head("me/q");
+    assert_eq!(last.summary, "Add mmproj-F16");
+    let card = world.card();
+    for part in [
+        "| [`mmproj-q-f16.gguf`](./mmproj-q-f16.gguf) | mmproj-F16 |",
+        "--mmproj mmproj-q-f16.gguf",
+        "llama-cli -hf me/q:Q8_0",
+    ] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    let local = world.sandbox.read("output/mmproj-q-f16/mmproj-q-f16.gguf");
+    assert_eq!(sha256(&local), both["mmproj-q-f16.gguf"]);
+
+    world.sandbox.run("run").code(0).stdout("up to date");
+    assert_eq!(world.hub.head("me/q").id, last.id);
+
+    // What is no longer listed goes, if that is wanted.
+    world.list("[Q8_0, mmproj: Q8_0]");
+    world.sandbox.run("run --prune").code(0);
+    let other = world.published();
+    assert_eq!(other.keys().collect::<Vec<_>>(), ["mmproj-q-q8_0.gguf", "q-q8_0.gguf"]);
+    assert_eq!(other["mmproj-q-q8_0.gguf"], world.record.convert["q8_0"].sha256);
+}
+
+#[test]
+fn towers_are_streamed_as_well() {
+    let world = World::new("[Q8_0, mmproj: F16, mmproj: BF16]");
+    world.sandbox.run("run --stream").code(0);
+    let published = world.published();
+    let names = ["mmproj-q-bf16.gguf", "mmproj-q-f16.gguf", "q-q8_0.gguf"];
+    assert_eq!(published.keys().collect::<Vec<_>>(), names);
+    assert_eq!(published["mmproj-q-f16.gguf"], world.record.convert["f16"].sha256);
+    assert_eq!(published["mmproj-q-bf16.gguf"], world.record.convert["bf16"].sha256);
+    assert!(!world.sandbox.tree("output").iter().any(|file| file.ends_with(".gguf")));
+    world.sandbox.run("run --stream").code(0).stdout("up to date");
+}
+
+#[test]
+fn a_tower_may_be_made_by_itself() {
+    let sandbox = Sandbox::new();
+    let family = seeing().into_iter().find(|f| f.folder == BOTH).expect("a fixture");
+    checkpoint(&family, &sandbox.path(""));
+    sandbox.run(&format!("process ./{BOTH} --methods mmproj:q8_0 --skip-upload")).code(0);
+    let stem = format!("mmproj-{}-q8_0", BOTH.to_lowercase());
+    let made = sandbox.read(&format!("output/{stem}/{stem}.gguf"));
+    assert_eq!(sha256(&made), record(BOTH).convert["q8_0"].sha256);
+    let card = sandbox.text(&format!("output/{stem}/README.md"));
+    assert!(card.contains(&format!("llama-server -m model.gguf --mmproj {stem}.gguf")), "{card}");
+}
+
+#[test]
+fn what_is_no_tower_is_refused_before_any_work() {
+    let sandbox = Sandbox::with_tiny();
+    let wanted = "`LlamaForCausalLM` is no model that sees, or its vision tower is not supported";
+    sandbox.run("process ./tiny --methods Q8_0,mmproj:F16 --skip-upload").code(3).stderr(wanted);
+    assert!(!sandbox.path("output").exists());
+    let wanted = "`Q4_K_M` is no type of a vision tower";
+    sandbox.run("process ./tiny --methods mmproj:Q4_K_M --skip-upload").code(2).stderr(wanted);
 }
 
 #[test]

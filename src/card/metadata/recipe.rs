@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Everything that decides an output's bytes beside the source and the reference.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recipe {
-    /// The method, as `llama-quantize` names it.
+    /// The method, as `llama-quantize` names it; `mmproj-F16`, say, is the vision tower of a model that sees.
     pub method: String,
     /// Type of the base that the weights are converted to first (`--outtype`).
     #[serde(default)]

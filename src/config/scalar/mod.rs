@@ -66,13 +66,54 @@ impl From<RepoIdError> for Wrong {
     }
 }
 
-/// A method's proper name.
+/// A method's proper name; that of a vision tower's type may be written as `mmproj: F16`.
 #[derive(Clone, Debug)]
 pub(crate) struct Method(pub String);
-// The schema's list of methods comes from the vocabulary: see `schema`.
-text_type!(Method, { "type": "string", "x-methods": true }, |text, reader| {
-    reader.vocabulary.method(text).map(|name| Method(name.to_owned()))
+// The schema's lists of methods and types come from the vocabulary: see `schema`.
+schema!(Method, {
+    "anyOf": [
+        { "type": "string", "x-methods": true },
+        {
+            "type": "object",
+            "description": "The model's vision tower, as a file that llama.cpp takes along for pictures.",
+            "properties": { "mmproj": { "type": "string", "x-towers": true } },
+            "required": ["mmproj"],
+            "additionalProperties": false
+        }
+    ]
 });
+
+impl Read for Method {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        const KEY: &str = "mmproj";
+        if !matches!(node.value, Value::Map(_)) {
+            return MethodText::read(node, reader).map(|MethodText(name)| Method(name));
+        }
+        let mut entries = Entries::new(node, reader)?;
+        entries.require(KEY, "F16", node, reader);
+        let tower: Option<At<TowerType>> = entries.take(KEY, reader);
+        entries.refuse_others(&[KEY], reader);
+        tower.map(|tower| Method(tower.value.0))
+    }
+}
+
+/// A method by one of its names.
+struct MethodText(String);
+
+impl FromText for MethodText {
+    fn from_text(text: &str, reader: &Reader<'_>) -> Result<Self, Wrong> {
+        reader.vocabulary.method(text).map(|name| MethodText(name.to_owned()))
+    }
+}
+
+/// The proper name of a vision tower's type.
+struct TowerType(String);
+
+impl FromText for TowerType {
+    fn from_text(text: &str, reader: &Reader<'_>) -> Result<Self, Wrong> {
+        reader.vocabulary.tower(text).map(|name| TowerType(name.to_owned()))
+    }
+}
 
 text_type!(Source, { "type": "string", "minLength": 1 }, |text, _reader| Ok(Source::parse(text)?));
 text_type!(Revision, { "type": "string", "minLength": 1 }, |text, _reader| Ok(Revision::parse(text)?));

@@ -168,8 +168,8 @@ fn aliases_and_merge_keys_work_and_are_pointed_at() {
     check(
         "version: 1\nmodels:\n  - { source: a/b, methods: [&x banana] }\n  - { source: a/c, methods: [*x] }\n",
         &[
-            "3:33: unknown method `banana`; the methods are `Q4_K_M`, `Q5_K_M`, `Q8_0`, `IQ4_XS`",
-            "4:30: unknown method `banana`; the methods are `Q4_K_M`, `Q5_K_M`, `Q8_0`, `IQ4_XS`",
+            "3:33: unknown method `banana`; the methods are `Q4_K_M`, `Q5_K_M`, `Q8_0`, `IQ4_XS`, `mmproj-F16`, `mmproj-Q8_0`",
+            "4:30: unknown method `banana`; the methods are `Q4_K_M`, `Q5_K_M`, `Q8_0`, `IQ4_XS`, `mmproj-F16`, `mmproj-Q8_0`",
         ],
     );
 }

@@ -15,6 +15,8 @@ const VOCABULARY: Vocabulary<'static> = Vocabulary {
         MethodName { name: "Q5_K_M", aliases: &["Q5_K"] },
         MethodName { name: "Q8_0", aliases: &[] },
         MethodName { name: "IQ4_XS", aliases: &[] },
+        MethodName { name: "mmproj-F16", aliases: &[] },
+        MethodName { name: "mmproj-Q8_0", aliases: &[] },
     ],
 };
 

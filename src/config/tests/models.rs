@@ -87,3 +87,24 @@ fn exclusions_of_what_could_not_be_read_are_not_complained_of() {
         &["2:20: `a/b/c` is not of the form `owner/name`; for a folder, write `./a/b/c`"],
     );
 }
+
+#[test]
+fn a_vision_tower_is_one_of_the_methods() {
+    let file = |methods: &str| format!("version: 1\nmodels: [{{ source: a/m, methods: {methods} }}]\n");
+    let model = read(&file("[Q4_K_M, mmproj: f16, mmproj-Q8_0]")).unwrap().models.remove(0);
+    assert_eq!(model.methods, ["Q4_K_M", "mmproj-F16", "mmproj-Q8_0"]);
+    assert_eq!(model.stem("mmproj-F16"), "mmproj-m-f16");
+    assert_eq!(model.stem("Q4_K_M"), "m-q4_k_m");
+    check(&file("[mmproj: F16, mmproj-F16]"), &["2:48: `mmproj-F16` is in the list twice"]);
+    check(
+        &file("[mmproj: Q4_K_M]"),
+        &["2:43: `Q4_K_M` is no type of a vision tower; the types are `F16`, `Q8_0`"],
+    );
+    check(
+        &file("[mmprojector: F16]"),
+        &[
+            "2:35: `mmproj` is missing; add `mmproj: F16`",
+            "2:35: unknown key `mmprojector`; the keys here are `mmproj`",
+        ],
+    );
+}

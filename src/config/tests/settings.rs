@@ -7,7 +7,9 @@ fn methods() {
     check_defaults("methods: [Q4KM]", &["2:13: unknown method `Q4KM`; did you mean `Q4_K_M`?"]);
     check_defaults(
         "methods: [banana]",
-        &["2:13: unknown method `banana`; the methods are `Q4_K_M`, `Q5_K_M`, `Q8_0`, `IQ4_XS`"],
+        &[
+            "2:13: unknown method `banana`; the methods are `Q4_K_M`, `Q5_K_M`, `Q8_0`, `IQ4_XS`, `mmproj-F16`, `mmproj-Q8_0`",
+        ],
     );
     check_defaults(
         "methods: [Q8_0, 4]",

@@ -405,7 +405,7 @@ pub(super) struct MadeOf<'a> {
 impl<'a> MadeOf<'a> {
     /// That of a job's outputs.
     pub(super) fn job(prepared: &'a Prepared) -> Self {
-        let recipe = prepared.outputs.first().map(|o| &o.recipe);
+        let recipe = prepared.outputs.iter().find(|o| o.tower.is_none()).map(|o| &o.recipe);
         MadeOf {
             files: &prepared.source.files,
             base: recipe.map_or("", |r| r.out_type.as_str()),
