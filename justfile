@@ -57,6 +57,11 @@ update-tables ref:
     {{ref}}/venv/bin/python scripts/update-config-classes
     {{ref}}/venv/bin/python scripts/record-config-classes
 
+# What the reference makes of the seeded LoRA adapters
+[group('parity')]
+record-adapters ref:
+    scripts/record-adapters {{ref}}
+
 # Write anew what the families' small checkpoints look like (record-parity and record-mmproj follow)
 [group('update')]
 make-families ref *folders:
@@ -97,7 +102,7 @@ parity ref model:
 real:
     scripts/real
 
-# A reader of hostile input under libFuzzer: gguf, safetensors, models_yaml, card (needs nightly and cargo-fuzz)
+# A reader of hostile input under libFuzzer: gguf, safetensors, models_yaml, card, adapter (needs nightly and cargo-fuzz)
 [group('test')]
 fuzz target seconds="60":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}

@@ -69,6 +69,7 @@ codes! {
     TensorSkipped = "CNV-002", Detail, "A source tensor has no place in the output.";
     Converted = "CNV-003", Detail, "A checkpoint was converted.";
     ConfigTakenPlain = "CNV-004", Warning, "A configuration that transformers refuses is read as it stands, as the reference does.";
+    AdapterNotice = "CNV-005", Warning, "Something in an adapter's configuration has no place in a GGUF file, and is not heeded there.";
     PassStarted = "QTZ-001", Info, "One pass over the weights begins, for all the methods named.";
     MethodWritten = "QTZ-002", Detail, "A quantized file is whole, under its final name.";
     TensorFallback = "QTZ-003", Warning, "Tensors whose width does not fit a type took its fallback.";

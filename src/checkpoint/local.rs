@@ -135,7 +135,7 @@ impl Checkpoint {
     }
 }
 
-fn folder_name(folder: &Path) -> String {
+pub(super) fn folder_name(folder: &Path) -> String {
     let named = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
     // `.` and `..` have no name of their own.
     named(folder).or_else(|| fs::canonicalize(folder).ok().as_deref().and_then(named)).unwrap_or_default()

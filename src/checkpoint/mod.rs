@@ -5,6 +5,7 @@
 //! make it. [`RemoteWeights`] are those of a repository whose weights are not here: of such a checkpoint the headers and
 //! small files are.
 
+mod adapter;
 mod gguf;
 mod local;
 mod remote;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use crate::base::repo_id::RepoId;
 
+pub use self::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 pub use self::gguf::{GgufFile, GgufModel};
 pub use self::remote::RemoteWeights;
 pub use self::weights::Weights;
@@ -66,6 +68,8 @@ pub enum CheckpointError {
     NotAFolder(PathBuf),
     #[error("`{0}` has no safetensors weights")]
     NoWeights(PathBuf),
+    #[error("`{0}` has no `adapter_model.safetensors`")]
+    NoAdapterWeights(PathBuf),
     #[error("`{folder}` has pickle weights only (`{file}`)")]
     Pickle { folder: PathBuf, file: String },
     #[error("cannot read `{path}`")]

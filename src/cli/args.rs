@@ -368,13 +368,18 @@ pub(super) enum OutTypeArg {
 /// `convert`.
 #[derive(Debug, Args)]
 pub(super) struct ConvertArgs {
-    /// The checkpoint's folder
+    /// The checkpoint's folder; or a LoRA adapter's, or its repository as owner/name
     #[arg(value_name = "FOLDER")]
     pub(super) folder: PathBuf,
-    /// Type of the weights; auto: the source's 16-bit type
-    #[arg(long, value_enum, default_value = "auto", value_name = "TYPE")]
-    pub(super) outtype: OutTypeArg,
-    /// File to write; {ftype} is replaced [default: a name from the metadata, in the folder]
+    /// Base model of a LoRA adapter, of which config.json is read: a folder, or owner/name [default: the repository that
+    /// the adapter names]
+    #[arg(long, value_name = "SOURCE")]
+    pub(super) base: Option<String>,
+    /// Type of the weights; auto: the source's 16-bit type [default: auto; of a LoRA adapter f32]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(super) outtype: Option<OutTypeArg>,
+    /// File to write; {ftype} is replaced [default: a name from the metadata, in the folder, or here if that is on the
+    /// Hub]
     #[arg(long, value_name = "FILE")]
     pub(super) outfile: Option<PathBuf>,
     /// Convert what makes tokens of pictures, as a file of its own for llama.cpp, in place of the text model

@@ -1,4 +1,4 @@
-//! `convert`: a checkpoint to GGUF, as `convert_hf_to_gguf.py` does it.
+//! `convert`: a checkpoint to GGUF, as `convert_hf_to_gguf.py` does it, or a LoRA adapter, as `convert_lora_to_gguf.py` does.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,14 @@ use super::failure::Failure;
 use super::output::{self, Outcome};
 use super::{Context, print};
 use crate::base::units;
-use crate::checkpoint::Checkpoint;
-use crate::convert::{Blueprint, ConvertError, ConvertOptions, OutType, blueprint, mmproj};
+use crate::checkpoint::{ADAPTER_CONFIG, Checkpoint};
+use crate::config::Source;
+use crate::convert::{Blueprint, ConvertError, ConvertOptions, OutType, adapter_blueprint, blueprint, mmproj};
 use crate::event::{Code, Event};
 use crate::gguf::Value;
 use crate::quantize::Layout;
 use crate::quantize::split::split_converted;
+use crate::run::adapter::{self, Adapter};
 use crate::run::files::{self, Target};
 
 /// Runs the command.
@@ -20,27 +22,41 @@ use crate::run::files::{self, Target};
 /// # Errors
 /// The checkpoint cannot be converted, or the work failed.
 pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> {
-    let checkpoint = Checkpoint::open(&args.folder)?;
+    let found = find(args, context)?;
     let options = ConvertOptions {
-        out_type: match args.outtype {
+        out_type: args.outtype.map_or(found.usual_type(), |ty| match ty {
             OutTypeArg::F32 => OutType::F32,
             OutTypeArg::F16 => OutType::F16,
             OutTypeArg::Bf16 => OutType::BF16,
             OutTypeArg::Q8_0 => OutType::Q8_0,
             OutTypeArg::Auto => OutType::Auto,
-        },
+        }),
         model_name: args.model_name.clone(),
         pre_tokenizer: args.pre_tokenizer.clone(),
         ..ConvertOptions::default()
     };
-    let blueprint = match args.mmproj {
-        true => mmproj(&checkpoint, &options, &*context.observer)?,
-        false => blueprint(&checkpoint, &options, &*context.observer).map_err(refused)?,
+    let (checkpoint, blueprint) = match found {
+        Found::Checkpoint(checkpoint) if args.mmproj => {
+            let blueprint = mmproj(&checkpoint, &options, &*context.observer)?;
+            (checkpoint, blueprint)
+        }
+        Found::Checkpoint(checkpoint) => {
+            let blueprint = blueprint(&checkpoint, &options, &*context.observer).map_err(refused)?;
+            (checkpoint, blueprint)
+        }
+        Found::Adapter(found) => {
+            let Adapter { adapter, base } = *found;
+            let blueprint =
+                adapter_blueprint(&adapter, &base, &options, &*context.observer).map_err(refused_adapter)?;
+            (adapter, blueprint)
+        }
     };
     let layout = Layout::converted(&blueprint)?;
     let path = match &args.outfile {
         Some(path) if !path.is_dir() => fill(path, &blueprint),
-        folder => folder.as_deref().unwrap_or(&args.folder).join(default_name(&blueprint, args.mmproj)),
+        Some(folder) => folder.join(default_name(&blueprint, args.mmproj)),
+        None if checkpoint.origin.repo.is_some() => default_name(&blueprint, args.mmproj).into(),
+        None => args.folder.join(default_name(&blueprint, args.mmproj)),
     };
     let parts = match super::jobs::split_limit(&args.split)? {
         Some(limit) => split_converted(&layout, limit)?.unwrap_or_default(),
@@ -64,6 +80,44 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
     print(&result)
 }
 
+/// What is to be converted.
+enum Found {
+    Checkpoint(Checkpoint),
+    Adapter(Box<Adapter>),
+}
+
+impl Found {
+    /// The type that the reference's script for it takes if none is asked for. (Adapters are small.)
+    fn usual_type(&self) -> OutType {
+        match self {
+            Found::Checkpoint(_) => OutType::Auto,
+            Found::Adapter(_) => OutType::F32,
+        }
+    }
+}
+
+/// Tells adapters from checkpoints, which only a folder can be.
+fn find(args: &ConvertArgs, context: &Context) -> Result<Found, Failure> {
+    let source = |text: &str| {
+        Source::parse_with(text, Path::is_dir).map_err(|e| Failure::usage(format!("`{text}`: {e}")))
+    };
+    let folder = args.folder.is_dir();
+    let repo = if folder { None } else { args.folder.to_str().and_then(|text| source(text).ok()) };
+    let adapter = match repo {
+        Some(repo @ Source::Hub { .. }) => repo,
+        _ if Checkpoint::is_adapter(&args.folder) => Source::Folder(args.folder.clone()),
+        _ if args.base.is_some() && folder => {
+            let text =
+                format!("`{}` is no LoRA adapter: it has no `{ADAPTER_CONFIG}`", args.folder.display());
+            return Err(Failure::usage(text).hint("--base is for adapters"));
+        }
+        _ => return Ok(Found::Checkpoint(Checkpoint::open(&args.folder)?)),
+    };
+    let base = args.base.as_deref().map(source).transpose()?;
+    let found = adapter::open(&adapter, base.as_ref(), context.hub(), &*context.observer, &context.cancel)?;
+    Ok(Found::Adapter(Box::new(found)))
+}
+
 fn type_name(blueprint: &Blueprint) -> &'static str {
     match blueprint.out_type {
         OutType::F32 => "F32",
@@ -80,6 +134,21 @@ fn refused(error: ConvertError) -> Failure {
         true => Failure::from(error).hint(hint),
         false => Failure::from(error),
     }
+}
+
+/// Where the base model is not known here, it is known nowhere else in this program.
+fn refused_adapter(error: ConvertError) -> Failure {
+    let hint = match &error {
+        ConvertError::Quantized { .. } => "name the model that the base was quantized from with --base",
+        ConvertError::NoConfig(_) => {
+            "name the base model with --base: a folder with its config.json, or owner/name"
+        }
+        error if error.is_about_support() => {
+            "`jamph-quantizer families` lists the families that adapters can be of"
+        }
+        _ => return Failure::from(error),
+    };
+    Failure::from(error).hint(hint)
 }
 
 /// `{ftype}` in any of the spellings that the reference knows.
@@ -111,7 +180,8 @@ fn default_name(blueprint: &Blueprint, mmproj: bool) -> String {
         }
     }
     let start = if mmproj { "mmproj-" } else { "" };
-    format!("{start}{}-{}.gguf", name.trim_start_matches('.'), type_name(blueprint))
+    let kind = if text("general.type") == Some("adapter") { "-LoRA" } else { "" };
+    format!("{start}{}-{}{kind}.gguf", name.trim_start_matches('.'), type_name(blueprint))
 }
 
 #[cfg(test)]
@@ -141,6 +211,8 @@ mod tests {
         assert_eq!(default_name(&example(&full[..1]), false), "Mini-Model-Chat-BF16.gguf");
         assert_eq!(default_name(&example(&[("general.name", "../../etc/x")]), false), "-..-etc-x-BF16.gguf");
         assert_eq!(default_name(&example(&[]), false), "ggml-model-BF16.gguf");
+        let adapter = [("general.type", "adapter"), ("general.name", "Mini Lora")];
+        assert_eq!(default_name(&example(&adapter), false), "Mini-Lora-BF16-LoRA.gguf");
     }
 
     #[test]

@@ -39,6 +39,22 @@ const TEXT_CONFIG: &str = "text_config";
 
 /// Reads the configuration; refuses what is not supported.
 pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<Config, E> {
+    let mut config = read_alone(checkpoint, observer)?;
+    if let MoreLayers::KeptApart(names) = config.family.more_layers {
+        count_predicting(checkpoint, names, &mut config.hparams)?;
+        config.stated = stated(&config.hparams, config.family)?;
+    }
+    if config.family.rerankers && is_reranker(checkpoint, &config.hparams)? {
+        config.answers = Some(tokenizer::ids(checkpoint, ["yes", "no"])?);
+    }
+    if config.family.cut_embeddings {
+        config.vocabulary_rows = Some(tokenizer::rows(checkpoint, config.hparams.values())?);
+    }
+    Ok(config)
+}
+
+/// The same of what has `config.json` and nothing else: no tensors, no tokenizer.
+pub(super) fn read_alone(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<Config, E> {
     let Some(bytes) = checkpoint.small_file(CONFIG)? else {
         return Err(E::NoConfig(checkpoint.folder.clone()));
     };
@@ -67,20 +83,18 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
         hparams.merge(text);
     }
     let family = (family.variant)(&mut hparams)?.unwrap_or(family);
-    if let MoreLayers::KeptApart(names) = family.more_layers {
-        count_predicting(checkpoint, names, &mut hparams)?;
-    }
     // What a family does not do is told before its tensors are looked at.
-    let mut stated = hparams.clone();
-    (family.adjust)(&mut stated)?;
+    let stated = stated(&hparams, family)?;
     let scheme = Scheme::read(checkpoint, &hparams, family)?;
-    let answers = match family.rerankers && is_reranker(checkpoint, &hparams)? {
-        true => Some(tokenizer::ids(checkpoint, ["yes", "no"])?),
-        false => None,
-    };
-    let vocabulary_rows =
-        if family.cut_embeddings { Some(tokenizer::rows(checkpoint, hparams.values())?) } else { None };
+    let (vocabulary_rows, answers) = (None, None);
     Ok(Config { raw, file, hparams, stated, architecture, family, scheme, vocabulary_rows, answers })
+}
+
+/// The hyper-parameters as the family states them.
+fn stated(h: &Hparams, family: &Family) -> Result<Hparams, E> {
+    let mut stated = h.clone();
+    (family.adjust)(&mut stated)?;
+    Ok(stated)
 }
 
 /// Counts the layers that predict more tokens than the next, where the configuration has none of them.

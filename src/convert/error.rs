@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::adapter::AdapterError;
 use super::general::GeneralError;
 use super::mmproj::MmprojError;
 use super::tokenizer::TokenizerError;
@@ -30,6 +31,8 @@ pub enum ConvertError {
     ModelType { model_type: String, architecture: String },
     #[error("the weights are quantized already (`{method}`), which is not supported yet")]
     Quantized { method: String },
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     #[error(transparent)]
     Hparam(#[from] HparamError),
     #[error(transparent)]

@@ -6,6 +6,7 @@
 //! architectures that have no row in [`arch`](crate::arch), tensors that have no place or not the shape that the
 //! configuration states, and weights that are quantized already.
 
+mod adapter;
 mod blueprint;
 mod computed;
 mod config;
@@ -31,6 +32,7 @@ use crate::checkpoint::Checkpoint;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::Metadata;
 
+pub use adapter::{AdapterError, adapter_blueprint, named_base};
 pub use blueprint::{
     Blueprint, Change, Coding, Element, OutType, Part, Recipe, RowOrder, Scales, Strides, TensorRecipe, Zeros,
 };

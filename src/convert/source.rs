@@ -90,16 +90,19 @@ pub(super) fn stored<'a>(checkpoint: &'a Checkpoint, family: &Family) -> Vec<Sou
     tensors.sort_by(|a, b| (a.shard, &a.entry.name).cmp(&(b.shard, &b.entry.name)));
     tensors
         .into_iter()
-        .filter_map(|tensor| {
-            let name = family.bare(&tensor.entry.name);
-            if family.skips(&name) {
-                return None;
-            }
-            let own = |name: String, (part, new): &(&str, &str)| name.replace(part, new);
-            let name = family.renamed.iter().fold(name.into_owned(), own);
-            arch::is_text(&name).then(|| Source::plain(arch::usual_name(&name), tensor))
-        })
+        .filter_map(|tensor| Some(Source::plain(known_name(&tensor.entry.name, family)?, tensor)))
         .collect()
+}
+
+/// The name by which the family knows a tensor; none where it leaves that out.
+pub(super) fn known_name(name: &str, family: &Family) -> Option<String> {
+    let name = family.bare(name);
+    if family.skips(&name) {
+        return None;
+    }
+    let own = |name: String, (part, new): &(&str, &str)| name.replace(part, new);
+    let name = family.renamed.iter().fold(name.into_owned(), own);
+    arch::is_text(&name).then(|| arch::usual_name(&name))
 }
 
 /// The same, the quantized ones put together.

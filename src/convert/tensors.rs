@@ -48,10 +48,27 @@ pub(super) fn recipes(
     out_type: OutType,
     observer: &dyn Observer,
 ) -> Result<Made, E> {
+    let (made, seen) = placed(checkpoint, config, out_type, computed::tensors(config, rope)?, observer)?;
+    let layers = config.family.layers(&config.hparams)?;
+    // The reference does not look, and llama.cpp would refuse the file.
+    match (0..layers).find(|layer| !seen.contains(layer)) {
+        Some(missing) => Err(E::Layers { layers, missing }),
+        None => Ok(made),
+    }
+}
+
+/// The recipes of the tensors that the checkpoint has, behind those that were made before; and the layers that have any.
+pub(super) fn placed(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    out_type: OutType,
+    before: Made,
+    observer: &dyn Observer,
+) -> Result<(Made, HashSet<u32>), E> {
     let (h, family) = (&config.hparams, config.family);
     let layers = family.layers(h)?;
     let writer = Writer { config, dimensions: Dimensions::of(h), layers, out_type };
-    let Made { mut metadata, mut recipes } = computed::tensors(config, rope)?;
+    let Made { mut metadata, mut recipes } = before;
     let labelled = match family.labelled {
         [] => &[][..],
         names => arch::key::labels(h)?.map_or(&[][..], |_| names),
@@ -133,11 +150,7 @@ pub(super) fn recipes(
         }
     }
     stacks.check_complete()?;
-    // The reference does not look, and llama.cpp would refuse the file.
-    match (0..layers).find(|layer| !seen.contains(layer)) {
-        Some(missing) => Err(E::Layers { layers, missing }),
-        None => Ok(Made { metadata, recipes }),
-    }
+    Ok((Made { metadata, recipes }, seen))
 }
 
 /// Rows of a source tensor that become a tensor of their own: all of them, or an equal share of each of its stacked

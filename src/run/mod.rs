@@ -5,6 +5,7 @@
 //! is written last: an output without it is none that a run finished. A [`Delivery`] publishes what the job made, or
 //! made and could not publish before; it may do so while the next job is under way.
 
+pub mod adapter;
 pub mod base;
 mod clock;
 mod deliver;

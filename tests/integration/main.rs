@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "nothing here is for other crates")]
 
 mod actions;
+mod adapters;
 mod cli;
 mod doctor;
 mod evaluate;

@@ -4,7 +4,8 @@ use super::of_system;
 use crate::checkpoint::CheckpointError;
 use crate::cli::failure::{Explain, Kind};
 use crate::convert::tokenizer::TokenizerError;
-use crate::convert::{ConvertError, FromGgufError};
+use crate::convert::{AdapterError, ConvertError, FromGgufError};
+use crate::run::adapter::AdapterSourceError;
 
 impl Explain for CheckpointError {
     fn kind(&self) -> Kind {
@@ -24,6 +25,9 @@ impl Explain for CheckpointError {
                 .to_owned(),
             CheckpointError::NoWeights(_) => {
                 "the folder needs model.safetensors, or its shards and model.safetensors.index.json".to_owned()
+            }
+            CheckpointError::NoAdapterWeights(_) => {
+                "an adapter has adapter_model.safetensors beside adapter_config.json".to_owned()
             }
             CheckpointError::Shard { .. } | CheckpointError::Truncated { .. } => {
                 "the file is damaged or incomplete; fetch it again".to_owned()
@@ -69,6 +73,7 @@ impl Explain for ConvertError {
                 "--fallback leaves it to llama.cpp's own converter, which needs a llama.cpp and a Python".to_owned()
             }
             ConvertError::Tokenizer(error) => return Explain::hint(error),
+            ConvertError::Adapter(error) => return of_adapter(error),
             ConvertError::NoConfig(_) => "a checkpoint has config.json beside its weights".to_owned(),
             ConvertError::Json { .. } => "the file is damaged or incomplete; fetch it again".to_owned(),
             ConvertError::Layers { .. } => {
@@ -79,6 +84,53 @@ impl Explain for ConvertError {
             }
             _ => return None,
         })
+    }
+}
+
+fn of_adapter(error: &AdapterError) -> Option<String> {
+    let hint = match error {
+        AdapterError::NoConfig(_) => "an adapter has adapter_config.json beside its weights",
+        AdapterError::Kind(_) | AdapterError::Magnitude(_) => {
+            "merge it into its base model with PEFT's `merge_and_unload`, and convert what comes out"
+        }
+        AdapterError::Embeddings(_) | AdapterError::Unexpected(_) | AdapterError::Inexpressible { .. } => {
+            "llama.cpp's adapters change matrices by pairs and nothing else; merge it into its base model with PEFT's \
+             `merge_and_unload`, and convert what comes out"
+        }
+        AdapterError::Half { .. } | AdapterError::Shapes { .. } => {
+            "the file is damaged or incomplete; fetch it again"
+        }
+        AdapterError::InvocationString => {
+            "write the text's token ids into adapter_config.json as `alora_invocation_tokens`"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+impl Explain for AdapterSourceError {
+    fn kind(&self) -> Kind {
+        match self {
+            AdapterSourceError::Checkpoint(error) => error.kind(),
+            AdapterSourceError::Hub(error) | AdapterSourceError::Base { source: error, .. } => error.kind(),
+            AdapterSourceError::Convert(error) => error.kind(),
+            AdapterSourceError::NoBase | AdapterSourceError::NotARepo(_) => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        const NAME: &str = "name it with --base: a folder that has its config.json, or owner/name";
+        match self {
+            AdapterSourceError::Checkpoint(error) => error.hint(),
+            AdapterSourceError::Hub(error) => Explain::hint(&**error),
+            AdapterSourceError::Convert(error) => error.hint(),
+            AdapterSourceError::Base { source, .. } if source.is_about_credentials() => {
+                Explain::hint(&**source)
+            }
+            AdapterSourceError::Base { .. }
+            | AdapterSourceError::NoBase
+            | AdapterSourceError::NotARepo(_) => Some(NAME.to_owned()),
+        }
     }
 }
 

@@ -87,7 +87,7 @@ impl Fields {
     }
 
     /// Fills what is still open from a model's name.
-    fn name(&mut self, id: &str, total: u64) {
+    fn name(&mut self, id: &str, total: i64) {
         let Components { name, organization, basename, finetune, version, size_label } =
             Components::of(id, total);
         self.set_if_absent("name", Node::text(title(&name)));
@@ -107,7 +107,7 @@ impl Fields {
 }
 
 pub(super) fn gather(source: &GeneralSource<'_>, notices: &mut Vec<Notice>) -> Result<Fields, GeneralError> {
-    let total = source.counts.total;
+    let total = source.counts.signed();
     let mut fields = Fields::default();
     if let Some(bytes) = source.card {
         match front_matter::parse(bytes) {
@@ -147,7 +147,7 @@ pub(super) fn gather(source: &GeneralSource<'_>, notices: &mut Vec<Notice>) -> R
     Ok(fields)
 }
 
-fn card_fields(card: &Node, total: u64, fields: &mut Fields) {
+fn card_fields(card: &Node, total: i64, fields: &mut Fields) {
     for (field, key) in CARD {
         if let Some(node) = card.get(key) {
             fields.set_if_absent(field, node.clone());
@@ -174,7 +174,7 @@ fn append(list: &mut Option<Vec<Node>>, node: Option<&Node>) {
 }
 
 /// Base models or datasets: one or a list, each an id, a URL or a mapping.
-fn related(card: &Node, keys: [&str; 3], total: u64) -> Option<Vec<Node>> {
+fn related(card: &Node, keys: [&str; 3], total: i64) -> Option<Vec<Node>> {
     let node = keys.iter().find_map(|key| card.get(key))?;
     let items = match node {
         Node::List(items) => items.as_slice(),
@@ -189,7 +189,7 @@ fn related(card: &Node, keys: [&str; 3], total: u64) -> Option<Vec<Node>> {
 }
 
 /// What an id or URL tells.
-fn described(id: &str, total: u64) -> Vec<(Node, Node)> {
+fn described(id: &str, total: i64) -> Vec<(Node, Node)> {
     static HUB: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^https?://huggingface.co/([^/]+/[^/]+)$").expect("the pattern is a constant")
     });

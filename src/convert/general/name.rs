@@ -57,8 +57,9 @@ impl Roles {
 
 impl Components {
     /// Takes a name apart. `total` is the number of parameters, or zero if it is not known: a size in the name that is
-    /// far from it is a context length, and so part of the finetune.
-    pub fn of(id: &str, total: u64) -> Self {
+    /// far from it is a context length, and so part of the finetune. Less than nothing for an adapter, which need not
+    /// have something for every tensor: only a size that is far below is none.
+    pub fn of(id: &str, total: i64) -> Self {
         if id.contains(' ') {
             // A title that a person wrote.
             return Components { name: id.to_owned(), ..Components::default() };
@@ -96,7 +97,7 @@ impl Components {
     }
 }
 
-fn annotate(part: &str, first: bool, total: u64) -> (String, Roles) {
+fn annotate(part: &str, first: bool, total: i64) -> (String, Roles) {
     let mut roles = Roles::default();
     if VERSION.is_match(part) {
         roles.version = true;
@@ -109,14 +110,16 @@ fn annotate(part: &str, first: bool, total: u64) -> (String, Roles) {
         roles.size_label = !is_context;
         return (part, roles);
     } else if !first && FINETUNE.is_match(part) {
-        roles.finetune = true;
+        // That an adapter is one is said elsewhere.
+        roles.quantization = total < 0 && part.to_lowercase() == "lora";
+        roles.finetune = !roles.quantization;
     }
     (part.to_owned(), roles)
 }
 
 /// A size in its normal form, and whether it must be a context length. Digits of other scripts are taken for digits, as
 /// in the reference, but their value is not: such a size is never a context length.
-fn size(part: &str, total: u64) -> (String, bool) {
+fn size(part: &str, total: i64) -> (String, bool) {
     let mut chars: Vec<char> = part.replace('_', ".").chars().collect();
     if chars.last().is_some_and(|c| c.is_numeric()) {
         // `7b1`, which bloom has for `7.1b`.
@@ -129,10 +132,13 @@ fn size(part: &str, total: u64) -> (String, bool) {
     let unit = if after_digit && "kmbt".contains(unit) { unit.to_ascii_uppercase() } else { unit };
     // 0.001 for what only case folding takes for a unit: the Kelvin sign.
     let scale = " KMBT".find(unit).map_or(0.001, |at| 1000f64.powi(at as i32));
-    let is_context = total != 0
-        && number
-            .parse::<f64>()
-            .is_ok_and(|n| (n * scale - total as f64).abs() > (7 * u128::from(total) / 8) as f64);
+    let count = total.unsigned_abs();
+    let is_far = |n: f64| match total {
+        0 => false,
+        ..0 => n * scale < (count / 8) as f64,
+        1.. => (n * scale - count as f64).abs() > (7 * u128::from(count) / 8) as f64,
+    };
+    let is_context = number.parse().is_ok_and(is_far);
     let unit = if is_context { unit.to_lowercase().to_string() } else { unit.to_string() };
     (number + &unit, is_context)
 }

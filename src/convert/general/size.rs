@@ -13,6 +13,8 @@ pub struct Counts {
     pub expert: u64,
     /// Experts a layer; zero for a dense model.
     pub expert_count: u64,
+    /// Whether it is an adapter, which changes so many parameters of a model and holds fewer.
+    pub adapter: bool,
 }
 
 impl Counts {
@@ -35,6 +37,12 @@ impl Counts {
         }
         counts.expert_count = experts.checked_div(stacks).unwrap_or(0);
         counts
+    }
+
+    /// All of them, as the reference passes them on: less than nothing for an adapter.
+    pub(super) fn signed(&self) -> i64 {
+        let total = i64::try_from(self.total).unwrap_or(i64::MAX);
+        if self.adapter { -total } else { total }
     }
 
     /// The size as people write it.
@@ -76,7 +84,7 @@ mod tests {
             ("blk.0.ffn_gate_exps.bias", &[16, 4]),
             ("blk.0.ffn_gate_inp.weight", &[8, 4]),
         ]);
-        assert_eq!(counts, Counts { total: 1408, shared: 896, expert: 128, expert_count: 4 });
+        assert_eq!(counts, Counts { total: 1408, shared: 896, expert: 128, expert_count: 4, adapter: false });
         assert_eq!(counts.label(), "4x1.0K");
     }
 }

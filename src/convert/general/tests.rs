@@ -32,7 +32,13 @@ fn disagreement(case: &Json) -> Option<String> {
         card: text("card").map(str::as_bytes),
         config: case.get("config").unwrap_or(&Json::Null),
         generation_config: text("generation_config").map(str::as_bytes),
-        counts: Counts { total: count(0), shared: count(1), expert: count(2), expert_count: count(3) },
+        counts: Counts {
+            total: count(0),
+            shared: count(1),
+            expert: count(2),
+            expert_count: count(3),
+            adapter: case.get("adapter").is_some(),
+        },
         model_name: text("model_name"),
         overrides: case.get("overrides"),
     };

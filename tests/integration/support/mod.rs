@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub(crate) mod adapters;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod families;

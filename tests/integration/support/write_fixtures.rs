@@ -1,8 +1,10 @@
 //! Writes what the parity tests are about, for the reference to work on.
 //!
 //! `cargo run --example fixtures -- checkpoints INTO [FOLDER…]` writes those seeded checkpoints, or all, into `INTO`;
-//! `seeing INTO [FOLDER…]` those that see; `models INTO` the seeded GGUF files and importance matrices.
+//! `seeing INTO [FOLDER…]` those that see; `models INTO` the seeded GGUF files and importance matrices,
+//! `adapters INTO` the LoRA adapters.
 
+mod adapters;
 mod families;
 mod fixtures;
 mod models;
@@ -43,8 +45,11 @@ fn main() -> io::Result<()> {
         ["models", into] => models::files()
             .into_iter()
             .try_for_each(|(name, bytes)| fs::write(Path::new(into).join(name), bytes)),
+        ["adapters", into] => adapters::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))?
+            .into_iter()
+            .try_for_each(|adapter| adapter.write(Path::new(into))),
         _ => Err(io::Error::other(
-            "usage: fixtures checkpoints|seeing INTO [FOLDER...] | fixtures models INTO",
+            "usage: fixtures checkpoints|seeing INTO [FOLDER...] | fixtures models|adapters INTO",
         )),
     }
 }
