@@ -102,7 +102,7 @@ parity ref model:
 real:
     scripts/real
 
-# A reader of hostile input under libFuzzer: gguf, safetensors, models_yaml, card, adapter (needs nightly and cargo-fuzz)
+# A reader of hostile input under libFuzzer: gguf, safetensors, models_yaml, card, adapter, tekken (needs nightly and cargo-fuzz)
 [group('test')]
 fuzz target seconds="60":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}

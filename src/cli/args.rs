@@ -373,7 +373,7 @@ pub(super) struct ConvertArgs {
     pub(super) folder: PathBuf,
     /// Base model of a LoRA adapter, of which config.json is read: a folder, or owner/name [default: the repository that
     /// the adapter names]
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", conflicts_with = "mmproj")]
     pub(super) base: Option<String>,
     /// Type of the weights; auto: the source's 16-bit type [default: auto; of a LoRA adapter f32]
     #[arg(long, value_enum, value_name = "TYPE")]

@@ -9,7 +9,9 @@ use super::{Context, print};
 use crate::base::units;
 use crate::checkpoint::{ADAPTER_CONFIG, Checkpoint};
 use crate::config::Source;
-use crate::convert::{Blueprint, ConvertError, ConvertOptions, OutType, adapter_blueprint, blueprint, mmproj};
+use crate::convert::{
+    Blueprint, ConvertError, ConvertOptions, OutType, adapter_blueprint, blueprint, mmproj,
+};
 use crate::event::{Code, Event};
 use crate::gguf::Value;
 use crate::quantize::Layout;
@@ -38,11 +40,11 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
     let (checkpoint, blueprint) = match found {
         Found::Checkpoint(checkpoint) if args.mmproj => {
             let blueprint = mmproj(&checkpoint, &options, &*context.observer)?;
-            (checkpoint, blueprint)
+            (*checkpoint, blueprint)
         }
         Found::Checkpoint(checkpoint) => {
             let blueprint = blueprint(&checkpoint, &options, &*context.observer).map_err(refused)?;
-            (checkpoint, blueprint)
+            (*checkpoint, blueprint)
         }
         Found::Adapter(found) => {
             let Adapter { adapter, base } = *found;
@@ -82,7 +84,7 @@ pub(super) fn run(args: &ConvertArgs, context: &Context) -> Result<(), Failure> 
 
 /// What is to be converted.
 enum Found {
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     Adapter(Box<Adapter>),
 }
 
@@ -105,13 +107,13 @@ fn find(args: &ConvertArgs, context: &Context) -> Result<Found, Failure> {
     let repo = if folder { None } else { args.folder.to_str().and_then(|text| source(text).ok()) };
     let adapter = match repo {
         Some(repo @ Source::Hub { .. }) => repo,
-        _ if Checkpoint::is_adapter(&args.folder) => Source::Folder(args.folder.clone()),
+        _ if !args.mmproj && Checkpoint::is_adapter(&args.folder) => Source::Folder(args.folder.clone()),
         _ if args.base.is_some() && folder => {
             let text =
                 format!("`{}` is no LoRA adapter: it has no `{ADAPTER_CONFIG}`", args.folder.display());
             return Err(Failure::usage(text).hint("--base is for adapters"));
         }
-        _ => return Ok(Found::Checkpoint(Checkpoint::open(&args.folder)?)),
+        _ => return Ok(Found::Checkpoint(Box::new(Checkpoint::open(&args.folder)?))),
     };
     let base = args.base.as_deref().map(source).transpose()?;
     let found = adapter::open(&adapter, base.as_ref(), context.hub(), &*context.observer, &context.cancel)?;

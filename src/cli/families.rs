@@ -64,6 +64,9 @@ pub fn page() -> String {
         let names: Vec<String> = tower.architectures.iter().map(|a| format!("`{a}`")).collect();
         let _ = writeln!(out, "| {} | {} |", tower.name, names.join(", "));
     }
+    out += "\n### LoRA adapters\n\n\
+            PEFT's adapters of these families become GGUF adapters, byte for byte what `convert_lora_to_gguf.py` writes:\n\
+            [adapters.md](adapters.md).\n";
     out += "\n## Through the fallback\n\n\
             The reference's converter knows these as well; they are not built natively yet. With a `llama_cpp:` toolchain its\n\
             converter is run in their place, which needs Python and room for one more file.\n\n";
@@ -85,6 +88,7 @@ pub fn page() -> String {
 /// Where a family's tokenizer is looked for, in this order.
 fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
     const BPE: &str = "byte-level BPE";
+    const TEKKEN: &str = "Mistral's `tekken.json`";
     const PIECES: &str = "SentencePiece";
     const WORDS: &str = "WordPiece";
     const UNIGRAM: &str = "Unigram";
@@ -97,7 +101,7 @@ fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
         | Vocabulary::NemotronH
         | Vocabulary::Glm
         | Vocabulary::Hunyuan => &[BPE],
-        Vocabulary::Llama => &[PIECES, LLAMA_2, BPE],
+        Vocabulary::Llama => &[TEKKEN, PIECES, LLAMA_2, BPE],
         Vocabulary::Jamba => &[PIECES, LLAMA_2],
         Vocabulary::Qwen2 | Vocabulary::Gemma3 | Vocabulary::Gemma3n | Vocabulary::Mamba2 => &[PIECES, BPE],
         Vocabulary::Phi3 | Vocabulary::Mamba => &[BPE, PIECES],

@@ -78,6 +78,10 @@ parity! {
     qwen3_untied_f16_yarn_sharded: "qwen3-64-thinking-2507";
     mistral_pieces: "Mistral-7B-v0.1-tiny";
     llama_pieces_without_their_model: "Llama-2-pieces-hf";
+    mistral_tekken3_f16: "Mistral-Nemo-tekken-2407";
+    mistral_tekken7: "Mistral-Small-24B-Instruct-2501-tekken";
+    mistral3_tekken11: "Mistral-Small-3.2-24B-Instruct-2506";
+    mistral3_tekken13: "Devstral-Small-2507";
     mixtral_sharded: "Mixtral-8x7B-Instruct-v0.1";
     mixtral_f16: "Mixtral-4x-dolphin";
     qwen2_moe_shared_expert: "Qwen1.5-MoE-A2.7B-Chat";

@@ -2,8 +2,8 @@
 //!
 //! In: a checkpoint's tokenizer files and its hyper-parameters. Out: the `tokenizer.*` keys, in the order, with the types
 //! and the bytes that `convert_hf_to_gguf.py` writes. Byte-level BPE (the GGUF model `gpt2`) and
-//! SentencePiece (`llama`; [`sentencepiece`], [`llama_hf`]); WordPiece, Unigram and tekken are refused by name, never
-//! written in another way.
+//! SentencePiece (`llama`; [`sentencepiece`], [`llama_hf`]), WordPiece, Unigram, and Mistral's tekken ([`tekken`]). What
+//! the reference knows and this does not is refused by name, never written in another way.
 //!
 //! Two of the reference's libraries look at the same files and see different things; both are followed. transformers
 //! loads the tokenizer that gives tokens, token types and the pre-tokenizer's hash ([`load`]); gguf-py's `SpecialVocab`
@@ -25,6 +25,7 @@ mod pre;
 mod sentencepiece;
 mod slow;
 mod special;
+mod tekken;
 mod unigram;
 mod vocab;
 
@@ -155,6 +156,15 @@ pub fn write(
         }
         Vocabulary::T5 => source.write_t5(out),
     }
+}
+
+/// Writes the keys of a `tekken.json` alone.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_tekken(bytes: &[u8], out: &mut Metadata) -> Result<(), TokenizerError> {
+    tekken::parse(bytes)?.write(out);
+    Ok(())
 }
 
 /// The rows of the embeddings that have a token, where the reference cuts the others off (Gemma 3).
@@ -429,8 +439,9 @@ impl Source<'_> {
     /// `LlamaModel.set_vocab`.
     fn write_llama(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
         let checkpoint = self.files.checkpoint;
-        if checkpoint.has_file("tekken.json") && !checkpoint.has_file(TOKENIZER) {
-            return Err(unsupported("tekken.json", "a Mistral tokenizer"));
+        if checkpoint.has_file(tekken::TEKKEN) && !checkpoint.has_file(TOKENIZER) {
+            let bytes = checkpoint.small_file(tekken::TEKKEN)?;
+            return write_tekken(&bytes.ok_or(TokenizerError::Missing(tekken::TEKKEN))?, out);
         }
         if let Some(space) = self.files.option("add_prefix_space").filter(|v| !v.is_null()) {
             out.set(SPACE_PREFIX, truthy(space));

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::fixtures::{CHAT_TEMPLATE, text};
-use super::pieces;
 use super::weights::{self, Float, Owns};
+use super::{pieces, tekken};
+
+const TEKKEN: &str = "tekken.json";
 
 /// What `scripts/make-families` wrote.
 #[derive(Deserialize)]
@@ -50,6 +52,8 @@ enum Tokenizer {
     PiecesJson,
     /// A SentencePiece model such as Gemma's.
     GemmaPieces,
+    /// Mistral's `tekken.json`, of the version in the options, and no other file.
+    Tekken,
     /// Bert's WordPiece (`tests/tokenizers/bert-uncased.json`).
     Words,
     /// Byte-level BPE, with the names that Roberta's tokenizers have for special tokens.
@@ -189,6 +193,11 @@ impl Family {
                 }
                 config["added_tokens_decoder"] = decoder;
                 files.push(("tokenizer.model".to_owned(), pieces::intern(&vocabulary, 512)));
+            }
+            Tokenizer::Tekken => {
+                let version = self.options["version"].as_str().expect("a version");
+                files.push((TEKKEN.to_owned(), text(&tekken::file(&vocabulary, version))));
+                return Ok(files);
             }
             Tokenizer::GemmaPieces => {
                 config["bos_token"] = json!("<bos>");

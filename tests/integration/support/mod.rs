@@ -12,4 +12,5 @@ pub(crate) mod models;
 pub(crate) mod pieces;
 pub(crate) mod random;
 pub(crate) mod runner;
+pub(crate) mod tekken;
 pub(crate) mod weights;

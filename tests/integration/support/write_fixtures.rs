@@ -10,6 +10,7 @@ mod fixtures;
 mod models;
 mod pieces;
 mod random;
+mod tekken;
 mod weights;
 
 use std::path::Path;
