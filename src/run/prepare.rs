@@ -19,7 +19,7 @@ use crate::base::cancel::Cancel;
 use crate::card::metadata::{self, QuantizationMetadata, Source, Wanted};
 use crate::checkpoint::Checkpoint;
 use crate::config::{self, Model};
-use crate::convert::{Blueprint, blueprint, mmproj};
+use crate::convert::{Blueprint, blueprint, is_seeing, mmproj};
 use crate::event::{Code, Event, Observer};
 use crate::plan::{Decision, Why, decide};
 use crate::quantize::split::{Part, split};
@@ -82,6 +82,14 @@ pub fn prepare(
         .or_else(|| importance.calculation.as_ref().map(Calculation::foreseen));
     let converter = foreign.as_ref().map(|f| f.converter.as_str());
     let mut outputs = lay_out(model, setting, &blueprint, (origin, matrix), (recipe.as_ref(), converter))?;
+    if !model.methods.iter().chain(&model.listed).any(|name| name.starts_with(config::TOWER))
+        && is_seeing(&checkpoint)
+    {
+        let text = "the model sees, and its vision tower is none of the outputs";
+        let hint = "`mmproj: F16` among its methods makes the file that llama.cpp needs for pictures";
+        let event = Event::new(Code::TowerLeftOut, text).about(&*checkpoint.name).with("hint", hint);
+        observer.event(event);
+    }
     for name in model.methods.iter().filter(|name| name.starts_with(config::TOWER)) {
         outputs.push(lay_tower_out(model, setting, &checkpoint, name, observer)?);
     }
