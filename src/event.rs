@@ -71,6 +71,7 @@ codes! {
     ConfigTakenPlain = "CNV-004", Warning, "A configuration that transformers refuses is read as it stands, as the reference does.";
     AdapterNotice = "CNV-005", Warning, "Something in an adapter's configuration has no place in a GGUF file, and is not heeded there.";
     TowerLeftOut = "CNV-006", Info, "A model that sees is converted without its vision tower, which llama.cpp needs for pictures.";
+    RatesInexact = "CNV-007", Warning, "Rates are made of logarithms in single precision: one of a hundred may differ from the reference's in its last bit.";
     PassStarted = "QTZ-001", Info, "One pass over the weights begins, for all the methods named.";
     MethodWritten = "QTZ-002", Detail, "A quantized file is whole, under its final name.";
     TensorFallback = "QTZ-003", Warning, "Tensors whose width does not fit a type took its fallback.";

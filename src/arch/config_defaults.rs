@@ -1,4 +1,4 @@
-//! What the configuration classes of transformers fill in where a `config.json` says nothing.
+//! Table of constants: what the configuration classes of transformers fill in where a `config.json` says nothing.
 //!
 //! Written by `scripts/update-config-classes`. Source: the constructors of transformers 4.57.6.
 
@@ -501,6 +501,19 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("attention_bias", Bool(false)), ("use_sliding_window", Bool(false)), ("sliding_window", Int(4_096)),
         ("decoder_sparse_step", Int(1)), ("moe_intermediate_size", Int(768)), ("num_experts_per_tok", Int(8)),
         ("num_experts", Int(128)), ("norm_topk_prob", Bool(false)), ("mlp_only_layers", Null),
+    ], lost: &[] },
+    Defaults { model_type: "qwen3_next", values: &[
+        ("vocab_size", Int(151_936)), ("hidden_size", Int(2_048)), ("intermediate_size", Int(5_632)),
+        ("num_hidden_layers", Int(48)), ("num_attention_heads", Int(16)), ("num_key_value_heads", Int(2)),
+        ("max_position_embeddings", Int(32_768)), ("rms_norm_eps", Float(1e-06)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(10000.0)), ("rope_scaling", Null),
+        ("partial_rotary_factor", Float(0.25)), ("attention_bias", Bool(false)), ("head_dim", Int(256)),
+        ("linear_conv_kernel_dim", Int(4)), ("linear_key_head_dim", Int(128)),
+        ("linear_value_head_dim", Int(128)), ("linear_num_key_heads", Int(16)),
+        ("linear_num_value_heads", Int(32)), ("decoder_sparse_step", Int(1)),
+        ("moe_intermediate_size", Int(512)), ("shared_expert_intermediate_size", Int(512)),
+        ("num_experts_per_tok", Int(10)), ("num_experts", Int(512)), ("norm_topk_prob", Bool(true)),
+        ("layer_types", Null),
     ], lost: &[] },
     Defaults { model_type: "qwen3_vl", values: &[
         ("text_config", Null), ("vision_config", Null), ("image_token_id", Int(151_655)),

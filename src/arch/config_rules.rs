@@ -79,6 +79,9 @@ pub(super) enum Rule {
     Llama3Rope,
     /// The rank of Jamba's time steps follows from the width; layers of a kind begin within their period.
     JambaLayers,
+    /// Where `layer_types` is null, every layer of `full_attention_interval`, 4 by default, attends to all, and the others
+    /// are linear.
+    LinearAttention,
     /// One feed-forward width is that of every layer.
     PerLayerWidths,
     /// Where `activation_sparsity_pattern` is null, the first ten layers of more than ten are sparse.
@@ -88,9 +91,10 @@ pub(super) enum Rule {
 use Rule::{
     AbsentHeadWidth, AbsentTurningHeadWidth, Alias, AttentionBias, Attributes, DecoderLayers, Deepstack,
     EmbeddingWidth, EveryNthAttendsToAll, FalconWidths, FractionalRope, GptOssRope, HeadWidth, JambaLayers,
-    KeyHeads, LayerTypeNames, LayerTypes, Lfm2Keys, Llama3Rope, LongRope, MptAttention, MropeType, NeoxRope,
-    PatternAttendsToAll, PerLayerSparsity, PerLayerWidths, PhiMoeRope, QueriesShareKeys, RopeScaling,
-    RopeType, SimpleRope, SlidingWindow, StatedOrEveryNth, TurningHeadWidth, TwoSidedWindow, WindowFromLayer,
+    KeyHeads, LayerTypeNames, LayerTypes, Lfm2Keys, LinearAttention, Llama3Rope, LongRope, MptAttention,
+    MropeType, NeoxRope, PatternAttendsToAll, PerLayerSparsity, PerLayerWidths, PhiMoeRope, QueriesShareKeys,
+    RopeScaling, RopeType, SimpleRope, SlidingWindow, StatedOrEveryNth, TurningHeadWidth, TwoSidedWindow,
+    WindowFromLayer,
 };
 
 /// The rules of the classes in [`DEFAULTS`].
@@ -151,6 +155,7 @@ pub(super) const RULES: &[(&[&str], &[Rule])] = &[
         ],
     ),
     (&["glm4_moe"], &[RopeType, RopeScaling]),
+    (&["qwen3_next"], &[RopeScaling, LinearAttention, LayerTypes]),
     (&["dots1"], &[KeyHeads, WindowFromLayer, LayerTypes]),
     (&["glm"], &[]),
     (&["gpt2"], GPT2_NAMES),
@@ -402,6 +407,11 @@ fn apply_own(rule: Rule, h: &mut Hparams) -> Result<(), String> {
                 h.set(RANK, width.div_ceil(16).into());
             }
         }
+        LinearAttention => {
+            const EVERY: &str = "full_attention_interval";
+            let every = if h.has(EVERY) { number(h, EVERY).unwrap_or(0) } else { 4 };
+            others_than_every_nth(h, every, "linear_attention")?;
+        }
         PerLayerWidths => {
             let layers = number(h, "num_hidden_layers").ok_or("there are no layers")?.min(MAX_LAYERS);
             let width = h.get("intermediate_size").cloned().unwrap_or_default();
@@ -475,6 +485,11 @@ pub(super) fn divided_width(h: &Hparams) -> Result<u64, String> {
 
 /// Sets `layer_types` where it is null: every so many layers attend to all, the others to a window.
 fn attend_to_all(h: &mut Hparams, every: u64) -> Result<(), String> {
+    others_than_every_nth(h, every, "sliding_attention")
+}
+
+/// Sets `layer_types` where it is null: every so many layers attend to all, the others are of this type.
+fn others_than_every_nth(h: &mut Hparams, every: u64, other: &str) -> Result<(), String> {
     if h.get("layer_types").is_some() {
         return Ok(());
     }
@@ -482,7 +497,7 @@ fn attend_to_all(h: &mut Hparams, every: u64) -> Result<(), String> {
     if every == 0 {
         return Err("`layer_types` follows from no pattern".to_owned());
     }
-    let name = |layer: u64| if layer.is_multiple_of(every) { "full_attention" } else { "sliding_attention" };
+    let name = |layer: u64| if layer.is_multiple_of(every) { "full_attention" } else { other };
     h.set("layer_types", (1..=layers.min(MAX_LAYERS)).map(name).collect());
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod apertus;
 mod bert;
+mod bloom;
 mod chatglm;
 mod cohere;
 pub mod config_class;
@@ -22,6 +23,8 @@ mod family;
 mod gemma;
 mod gemma3n;
 mod glm4;
+mod gpt2;
+mod gpt_neox;
 mod gpt_oss;
 mod granite;
 mod granite_hybrid;
@@ -131,6 +134,10 @@ pub const FAMILIES: &[&Family] = &[
     &minimax::MINIMAX_M2,
     &deepseek::GLM4_MOE_LITE,
     &deepseek::DOTS1,
+    &qwen_next::QWEN3_NEXT,
+    &gpt2::GPT2,
+    &gpt_neox::GPT_NEOX,
+    &bloom::BLOOM,
     &falcon::FALCON,
     &mpt::MPT,
     &internlm::INTERNLM2,

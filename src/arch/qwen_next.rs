@@ -1,12 +1,66 @@
-//! The Qwen 3.5 line: linear attention in most layers, gated attention in the others, and layers that
+//! Qwen 3 Next and the Qwen 3.5 line: linear attention in most layers, gated attention in the others, and layers that
 //! predict more tokens than the next.
 
 use super::key::count_of;
 use super::qwen_moe::QWEN_MOE;
-use super::{Extent, Family, HparamError, Key, LAYERS, Model, MoreLayers, Tensor, Tiled};
+use super::{By, Cut, Extent, Family, HparamError, Key, LAYERS, Model, MoreLayers, Tensor, Tiled};
 use crate::gguf::Value;
 
-/// What `Qwen3NextModel` in the reference's `conversion/qwen.py` leaves to the Qwen 3.5 line.
+/// `Qwen3NextModel` in the reference's `conversion/qwen.py`.
+pub(super) static QWEN3_NEXT: Family = Family {
+    name: "qwen3next",
+    architectures: &["Qwen3NextForCausalLM"],
+    tensors: &[
+        Tensor::TokenEmbd,
+        Tensor::OutputNorm,
+        Tensor::Output,
+        Tensor::AttnNorm,
+        Tensor::AttnQ,
+        Tensor::AttnQNorm,
+        Tensor::AttnK,
+        Tensor::AttnKNorm,
+        Tensor::AttnV,
+        Tensor::AttnOut,
+        Tensor::AttnPostNorm,
+        Tensor::AttnGate,
+        Tensor::AttnQkv,
+        Tensor::FfnGateInp,
+        Tensor::FfnGateInpShexp,
+        Tensor::FfnUpShexp,
+        Tensor::FfnDownShexp,
+        Tensor::FfnGateShexp,
+        Tensor::FfnDownExps,
+        Tensor::FfnUpExps,
+        Tensor::FfnGateExps,
+        Tensor::SsmA,
+        Tensor::SsmConv1d,
+        Tensor::SsmDt,
+        Tensor::SsmNorm,
+        Tensor::SsmBetaAlpha,
+        Tensor::SsmOut,
+        Tensor::NextnEhProj,
+        Tensor::NextnEmbedTokens,
+        Tensor::NextnEnorm,
+        Tensor::NextnHnorm,
+        Tensor::NextnSharedHeadHead,
+        Tensor::NextnSharedHeadNorm,
+    ],
+    cuts: &[Cut {
+        name: "model.layers.{}.linear_attn.in_proj_qkvz",
+        transposed: false,
+        by: By::LinearKeys(&[
+            Extent::LinearKey,
+            Extent::LinearKey,
+            Extent::LinearValues,
+            Extent::LinearValues,
+        ]),
+        into: &[Tensor::AttnQkv, Tensor::AttnQkv, Tensor::AttnQkv, Tensor::AttnGate],
+    }],
+    keys: NEXT_KEYS,
+    ..NEXT_LIKE
+};
+
+/// What the Qwen 3.5 line has of Qwen 3 Next.
 const NEXT_LIKE: Family = Family {
     renamed: &[(".dt_bias", ".dt_proj.bias")],
     names: &[

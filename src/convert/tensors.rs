@@ -150,6 +150,7 @@ pub(super) fn placed(
         }
     }
     stacks.check_complete()?;
+    tell_inexact(&recipes, &checkpoint.name, observer);
     Ok((Made { metadata, recipes }, seen))
 }
 
@@ -420,6 +421,27 @@ impl Writer<'_> {
     }
 }
 
+/// Tells of rates whose last bits nobody but the reference's mathematical library knows: those of numbers that use all bits
+/// of F32. (Of BF16 and F16, all are known.)
+fn tell_inexact(recipes: &[TensorRecipe], checkpoint: &str, observer: &dyn Observer) {
+    let inexact = |recipe: &&TensorRecipe| match &recipe.source {
+        Recipe::Rows { parts, change: Change::NegativeExp, .. } => {
+            parts.iter().any(|part| part.ty == GgmlType::F32)
+        }
+        _ => false,
+    };
+    let mut inexact = recipes.iter().filter(inexact);
+    if let Some(first) = inexact.next() {
+        let count = 1 + inexact.count();
+        let name = &first.name;
+        let text = format!(
+            "{count} tensors such as `{name}` are exponentials of F32 numbers: about one number of a hundred may differ from \
+             the reference's in its last bit"
+        );
+        observer.event(Event::new(Code::RatesInexact, text).about(checkpoint));
+    }
+}
+
 /// What has another shape than it must.
 pub(super) fn misfit(source: &Source<'_>, expected: String) -> E {
     let entry = &source.tensor.entry;
@@ -488,4 +510,45 @@ fn row_order(
         return Err(misfit(source, format!("rows in two halves for each of {heads} heads")));
     }
     Ok(RowOrder::Rope { heads })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::convert::Part;
+    use crate::event::Progress;
+
+    struct Heard(Mutex<Vec<Event>>);
+
+    impl Observer for Heard {
+        fn event(&self, event: Event) {
+            self.0.lock().unwrap().push(event);
+        }
+        fn progress(&self, _: Progress) {}
+    }
+
+    #[test]
+    fn rates_of_single_precision_are_told_once() {
+        let recipe = |name: &str, ty, change| TensorRecipe {
+            name: name.to_owned(),
+            shape: vec![4],
+            ty: GgmlType::F32,
+            source: Recipe::Rows { parts: vec![Part::new("x", 0, 0, ty)], order: RowOrder::Natural, change },
+        };
+        let heard = Heard(Mutex::new(Vec::new()));
+        let harmless = [
+            recipe("blk.0.ssm_a", GgmlType::BF16, Change::NegativeExp),
+            recipe("blk.0.ssm_d", GgmlType::F32, Change::None),
+        ];
+        tell_inexact(&harmless, "model", &heard);
+        assert!(heard.0.lock().unwrap().is_empty());
+        let rates = ["blk.0.ssm_a", "blk.1.ssm_a"].map(|n| recipe(n, GgmlType::F32, Change::NegativeExp));
+        tell_inexact(&rates, "model", &heard);
+        let events = heard.0.into_inner().unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].code, Code::RatesInexact);
+        assert!(events[0].text.starts_with("2 tensors such as `blk.0.ssm_a`"), "{}", events[0].text);
+    }
 }

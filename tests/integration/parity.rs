@@ -171,6 +171,11 @@ parity! {
     gemma3n: "gemma-3n-E2B-text";
     gemma3n_with_vision_and_sound_f16: "gemma-3n-E4B-it";
     mpt: "mpt-7b-chat";
+    qwen3_next_sharded_predicting: "Qwen3-Next-80B-A3B-Instruct";
+    gpt2_f32: "gpt2-medium";
+    gpt2_f16_sharded: "distilgpt2";
+    gpt_neox: "pythia-410m";
+    bloom: "bloomz-560m";
     internlm2: "internlm2-chat-1_8b";
     internlm3: "internlm3-8b-instruct";
     glm: "glm-4-9b-chat-hf";
