@@ -1,6 +1,7 @@
 //! Apertus: norms of queries and keys, no gate, and an activation with numbers of its own in every layer.
 
 use super::llama::{LLAMA_KEYS, LLAMA_LIKE};
+use super::tensor_sets::{ATTENTION, ENDS, HEAD_NORMS};
 use super::{Family, Tensor};
 
 /// `ApertusModel` in the reference's `conversion/llama.py`.
@@ -8,20 +9,10 @@ pub(super) static APERTUS: Family = Family {
     name: "apertus",
     architectures: &["ApertusForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFreqs,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnQNorm,
-        Tensor::AttnK,
-        Tensor::AttnKNorm,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        ATTENTION,
+        HEAD_NORMS,
+        &[Tensor::RopeFreqs, Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp],
     ],
     names: &[
         (Tensor::AttnNorm, &["model.layers.{}.attention_layernorm"]),

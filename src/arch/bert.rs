@@ -4,6 +4,7 @@
 //! positions start. Jina's second generation has no positions, and gates.
 
 use super::key::labels;
+use super::tensor_sets::HEAD_NORMS;
 use super::{Extent, Family, HparamError, Hparams, Key, Skip, Tensor, Vocabulary};
 use crate::gguf::Value;
 
@@ -39,7 +40,7 @@ const SHAPES: &[(Tensor, &[Extent])] = &[
     (Tensor::AttnV, &[Extent::Query, Extent::Embedding]),
 ];
 
-const BERT_TENSORS: &[Tensor] = &[
+const BERT_TENSORS: &[&[Tensor]] = &[&[
     Tensor::TokenEmbd,
     Tensor::TokenEmbdNorm,
     Tensor::TokenTypes,
@@ -54,7 +55,7 @@ const BERT_TENSORS: &[Tensor] = &[
     Tensor::LayerOutNorm,
     Tensor::Cls,
     Tensor::ClsOut,
-];
+]];
 
 /// `BertModel.set_gguf_parameters`.
 pub(super) const BERT_KEYS: &[Key] = &[Key::Common, NOT_CAUSAL, Key::Pooling, LABELS];
@@ -142,22 +143,23 @@ pub(super) static JINA_BERT: Family = Family {
     name: "jina-bert-v2",
     architectures: &["JinaBertModel", "JinaBertForMaskedLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::TokenEmbdNorm,
-        Tensor::TokenTypes,
-        Tensor::AttnNorm2,
-        Tensor::AttnOutNorm,
-        Tensor::AttnQ,
-        Tensor::AttnQNorm,
-        Tensor::AttnK,
-        Tensor::AttnKNorm,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnUp,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::LayerOutNorm,
-        Tensor::Cls,
+        HEAD_NORMS,
+        &[
+            Tensor::TokenEmbd,
+            Tensor::TokenEmbdNorm,
+            Tensor::TokenTypes,
+            Tensor::AttnNorm2,
+            Tensor::AttnOutNorm,
+            Tensor::AttnQ,
+            Tensor::AttnK,
+            Tensor::AttnV,
+            Tensor::AttnOut,
+            Tensor::FfnUp,
+            Tensor::FfnGate,
+            Tensor::FfnDown,
+            Tensor::LayerOutNorm,
+            Tensor::Cls,
+        ],
     ],
     shapes: &[
         SHAPES[0],

@@ -1,6 +1,7 @@
 //! Bloom: query, key and value of a head side by side, and positions by the slope of attention.
 
 use super::key::{BLOCK_COUNT, single_of};
+use super::tensor_sets::ENDS;
 use super::{By, Cut, Family, HparamError, Hparams, Key, Tensor};
 
 /// `BloomModel` in the reference's `conversion/bloom.py`.
@@ -9,16 +10,16 @@ pub(super) static BLOOM: Family = Family {
     architectures: &["BloomForCausalLM", "BloomModel"],
     renamed: &[("transformer.", "")],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::TokenEmbdNorm,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQkv,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        &[
+            Tensor::TokenEmbdNorm,
+            Tensor::AttnNorm,
+            Tensor::AttnQkv,
+            Tensor::AttnOut,
+            Tensor::FfnNorm,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     names: &[
         (Tensor::TokenEmbd, &["word_embeddings"]),

@@ -3,25 +3,14 @@
 
 use super::hparams::double;
 use super::key::BLOCK_COUNT;
+use super::tensor_sets::{ATTENTION, ENDS};
 use super::{Extent, Family, HparamError, Hparams, Key, Tensor, Vocabulary};
 
 /// `ChatGLMModel` in the reference's `conversion/chatglm.py`.
 pub(super) static CHATGLM: Family = Family {
     name: "chatglm",
     architectures: &["GlmForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, &[Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp]],
     shapes: &[(Tensor::FfnUp, &[Extent::TwoFeedForward, Extent::Embedding])],
     keys: &[
         // The width of the embeddings, where no length is stated.

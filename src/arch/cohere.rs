@@ -2,6 +2,7 @@
 
 use super::hparams::double;
 use super::key::{NO_ROPE_SCALING, VOCABULARY_SIZE, count_of, single_of};
+use super::tensor_sets::{ATTENTION, HEAD_NORMS};
 use super::{Extent, Family, HparamError, Hparams, Key, Tensor};
 
 /// `CommandR2Model` in the reference's `conversion/command_r.py`.
@@ -9,18 +10,9 @@ pub(super) static COMMAND_R: Family = Family {
     name: "command-r",
     architectures: &["CohereForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::AttnKNorm,
-        Tensor::AttnQNorm,
+        ATTENTION,
+        HEAD_NORMS,
+        &[Tensor::TokenEmbd, Tensor::OutputNorm, Tensor::FfnGate, Tensor::FfnDown, Tensor::FfnUp],
     ],
     shapes: &[
         (Tensor::AttnQNorm, &[Extent::Heads, Extent::Head]),
@@ -36,16 +28,8 @@ pub(super) static COHERE2: Family = Family {
     name: "cohere2",
     architectures: &["Cohere2ForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ATTENTION,
+        &[Tensor::TokenEmbd, Tensor::OutputNorm, Tensor::FfnGate, Tensor::FfnDown, Tensor::FfnUp],
     ],
     biases: false,
     keys: &[

@@ -1,6 +1,7 @@
 //! Ernie 4.5: Llama's layers, their matrices fused in checkpoints of Paddle; and its models with experts.
 
 use super::key::{count_if, count_of};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS};
 use super::{Extent, Family, HparamError, Key, Model, Skip, Split, Stack, Tensor, Vocabulary};
 use crate::gguf::Value;
 
@@ -9,20 +10,7 @@ pub(super) static ERNIE: Family = Family {
     name: "ernie4_5",
     architectures: &["Ernie4_5_ForCausalLM", "Ernie4_5ForCausalLM"],
     renamed: &[("ernie.", "model.")],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN],
     splits: &[
         Split {
             name: "model.layers.{}.self_attn.qkv_proj",
@@ -46,28 +34,7 @@ pub(super) static ERNIE_MOE: Family = Family {
         Skip::Prefix("model.mtp_linear_proj."),
     ],
     renamed: &[("ernie.", "model.")],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-        Tensor::FfnGateShexp,
-        Tensor::FfnDownShexp,
-        Tensor::FfnUpShexp,
-        Tensor::FfnExpProbsB,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS, &[Tensor::FfnExpProbsB]],
     shapes: &[
         (Tensor::FfnGateShexp, &[Extent::Any, Extent::Embedding]),
         (Tensor::FfnUpShexp, &[Extent::Any, Extent::Embedding]),

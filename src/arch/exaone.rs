@@ -2,6 +2,7 @@
 //! lacks `attention.layer_norm_rms_epsilon`.)
 
 use super::key::{VOCABULARY_SIZE, count_if};
+use super::tensor_sets::{ENDS, HEAD_NORMS};
 use super::{Computed, Family, Key, Tensor};
 
 /// `Exaone4Model` in the reference's `conversion/exaone.py`.
@@ -9,21 +10,20 @@ pub(super) static EXAONE4: Family = Family {
     name: "exaone4",
     architectures: &["Exaone4ForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFreqs,
-        Tensor::AttnQ,
-        Tensor::AttnQNorm,
-        Tensor::AttnK,
-        Tensor::AttnKNorm,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::AttnPostNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::FfnPostNorm,
+        ENDS,
+        HEAD_NORMS,
+        &[
+            Tensor::RopeFreqs,
+            Tensor::AttnQ,
+            Tensor::AttnK,
+            Tensor::AttnV,
+            Tensor::AttnOut,
+            Tensor::AttnPostNorm,
+            Tensor::FfnGate,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+            Tensor::FfnPostNorm,
+        ],
     ],
     computed: &[Computed::Llama3 { factor: 16.0 }],
     keys: &[

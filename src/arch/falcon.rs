@@ -1,6 +1,7 @@
 //! Falcon 1 and 2: keys shared by groups of heads, and beside each group its key and value. (Falcon 3 is a Llama.)
 
 use super::key::{BLOCK_COUNT, single_of};
+use super::tensor_sets::ENDS;
 use super::{By, Cut, Extent, Family, HparamError, Hparams, Key, Tensor};
 
 /// `FalconModel` in the reference's `conversion/falcon.py`.
@@ -8,15 +9,15 @@ pub(super) static FALCON: Family = Family {
     name: "falcon",
     architectures: &["FalconForCausalLM", "RWForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnNorm2,
-        Tensor::AttnQkv,
-        Tensor::AttnOut,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        &[
+            Tensor::AttnNorm,
+            Tensor::AttnNorm2,
+            Tensor::AttnQkv,
+            Tensor::AttnOut,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     names: &[
         (Tensor::TokenEmbd, &["transformer.word_embeddings"]),

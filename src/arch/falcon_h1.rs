@@ -1,5 +1,6 @@
 //! Falcon-H1: attention and a state-space part side by side in every layer, and factors on nearly everything.
 
+use super::tensor_sets::{ATTENTION, ENDS};
 use serde_json::Value as Json;
 
 use super::hparams::{count, double, single};
@@ -13,25 +14,21 @@ pub(super) static FALCON_H1: Family = Family {
     architectures: &["FalconH1ForCausalLM"],
     renamed: &[TIME_STEP],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::SsmIn,
-        Tensor::SsmConv1d,
-        Tensor::SsmDt,
-        Tensor::SsmA,
-        Tensor::SsmD,
-        Tensor::SsmNorm,
-        Tensor::SsmOut,
-        Tensor::FfnNormBare,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::OutputNorm,
-        Tensor::Output,
+        ENDS,
+        ATTENTION,
+        &[
+            Tensor::SsmIn,
+            Tensor::SsmConv1d,
+            Tensor::SsmDt,
+            Tensor::SsmA,
+            Tensor::SsmD,
+            Tensor::SsmNorm,
+            Tensor::SsmOut,
+            Tensor::FfnNormBare,
+            Tensor::FfnGate,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     names: &[
         (Tensor::FfnGate, &["model.layers.{}.feed_forward.gate_proj"]),

@@ -28,8 +28,8 @@ pub struct Family {
     pub labelled: &'static [(&'static str, &'static str)],
     /// Endings of the names that lack `.weight`, which is put behind.
     pub unsuffixed: &'static [&'static str],
-    /// The tensors that a model of the family has.
-    pub tensors: &'static [Tensor],
+    /// The tensors that a model of the family has: sets that others have, too, and its own.
+    pub tensors: &'static [&'static [Tensor]],
     /// Names of tensors in the family's checkpoints, in place of [`Tensor::aliases`].
     pub names: &'static [(Tensor, &'static [&'static str])],
     /// Shapes other than [`Tensor::extents`], in the checkpoint's order.
@@ -131,6 +131,11 @@ impl Family {
         vocabulary: Vocabulary::Gpt2,
         rerankers: false,
     };
+
+    /// The tensors that a model of the family has.
+    pub fn all_tensors(&self) -> impl Iterator<Item = Tensor> {
+        self.tensors.iter().copied().flatten().copied()
+    }
 
     /// The extents of a tensor in this family's checkpoints.
     pub fn extents(&self, tensor: Tensor) -> &'static [Extent] {

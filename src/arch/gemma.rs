@@ -1,6 +1,7 @@
 //! Gemma 1, 2 and 3: norms stored less one; from the second on, norms after attention and feed-forward as well.
 
 use super::key::{count_of, single_of, single_unless_zero};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS};
 use super::{Extent, Family, HparamError, Key, Model, Skip, Tensor, Vocabulary};
 use crate::gguf::Value;
 
@@ -16,19 +17,7 @@ const GEMMA_LIKE: Family = Family {
 pub(super) static GEMMA: Family = Family {
     name: "gemma",
     architectures: &["GemmaForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::FfnNorm,
-    ],
+    tensors: &[ATTENTION, GATED_FFN, &[Tensor::TokenEmbd, Tensor::OutputNorm]],
     keys: &[CONTEXT, EMBEDDING, LAYERS, FEED_FORWARD, HEADS, KEY_HEADS, EPSILON, KEY, VALUE, Key::FileType],
     vocabulary: Vocabulary::Gemma,
     ..GEMMA_LIKE
@@ -39,19 +28,17 @@ pub(super) static GEMMA2: Family = Family {
     name: "gemma2",
     architectures: &["Gemma2ForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::AttnNorm,
-        Tensor::AttnPostNorm,
-        Tensor::FfnPreNorm,
-        Tensor::FfnPostNorm,
+        ATTENTION,
+        &[
+            Tensor::TokenEmbd,
+            Tensor::OutputNorm,
+            Tensor::FfnGate,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+            Tensor::AttnPostNorm,
+            Tensor::FfnPreNorm,
+            Tensor::FfnPostNorm,
+        ],
     ],
     keys: &[
         CONTEXT,
@@ -77,22 +64,17 @@ pub(super) static GEMMA3: Family = Family {
     name: "gemma3",
     architectures: &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::Output,
-        Tensor::OutputNorm,
-        Tensor::AttnQ,
-        Tensor::AttnQNorm,
-        Tensor::AttnK,
-        Tensor::AttnKNorm,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::AttnNorm,
-        Tensor::AttnPostNorm,
-        Tensor::FfnPreNorm,
-        Tensor::FfnPostNorm,
+        ENDS,
+        ATTENTION,
+        HEAD_NORMS,
+        &[
+            Tensor::FfnGate,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+            Tensor::AttnPostNorm,
+            Tensor::FfnPreNorm,
+            Tensor::FfnPostNorm,
+        ],
     ],
     shapes: &[(Tensor::TokenEmbd, &[Extent::Any, Extent::Embedding])],
     shifted_norms: true,

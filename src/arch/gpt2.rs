@@ -1,6 +1,7 @@
 //! GPT-2: matrices that lie on their side.
 
 use super::key::{BLOCK_COUNT, count_of, single_of};
+use super::tensor_sets::ENDS;
 use super::{By, Cut, Extent, Family, Key, Skip, Tensor};
 
 /// `GPT2Model` in the reference's `conversion/gpt2.py`. Where that ends with an exception over the masks of attention
@@ -11,16 +12,16 @@ pub(super) static GPT2: Family = Family {
     stripped: &["transformer."],
     skipped: &[Skip::Suffix(".attn.bias"), Skip::Suffix(".attn.masked_bias")],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::PosEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQkv,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        &[
+            Tensor::PosEmbd,
+            Tensor::AttnNorm,
+            Tensor::AttnQkv,
+            Tensor::AttnOut,
+            Tensor::FfnNorm,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     names: &[
         (Tensor::TokenEmbd, &["wte"]),

@@ -2,6 +2,7 @@
 
 use super::hparams::double;
 use super::key::{BLOCK_COUNT, count_of, single_of};
+use super::tensor_sets::ENDS;
 use super::{By, Cut, Extent, Family, HparamError, Key, Tensor};
 
 /// `GPTNeoXModel` in the reference's `conversion/gptneox.py`. (It writes no `general.file_type`.)
@@ -9,15 +10,15 @@ pub(super) static GPT_NEOX: Family = Family {
     name: "gptneox",
     architectures: &["GPTNeoXForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQkv,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        &[
+            Tensor::AttnNorm,
+            Tensor::AttnQkv,
+            Tensor::AttnOut,
+            Tensor::FfnNorm,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     names: &[
         (Tensor::TokenEmbd, &["gpt_neox.embed_in"]),

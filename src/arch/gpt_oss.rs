@@ -1,6 +1,7 @@
 //! gpt-oss: experts in MXFP4, which stay as they are, gate and up in turns; sinks beside the keys.
 
 use super::key::count_of;
+use super::tensor_sets::{ATTENTION, ENDS, ROUTED_EXPERTS};
 use super::{By, Cut, Family, Key, Tensor};
 
 /// `GptOssModel` in the reference's `conversion/gpt_oss.py`.
@@ -9,22 +10,7 @@ pub(super) static GPT_OSS: Family = Family {
     architectures: &["GptOssForCausalLM"],
     renamed: &[("down_proj_bias", "down_proj.bias"), ("gate_up_proj_bias", "gate_up_proj.bias")],
     unsuffixed: &[".self_attn.sinks"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnPostNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::AttnSinks,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-    ],
+    tensors: &[ENDS, ATTENTION, ROUTED_EXPERTS, &[Tensor::AttnPostNorm, Tensor::AttnSinks]],
     cuts: &[
         Cut {
             name: "model.layers.{}.mlp.experts.gate_up_proj",

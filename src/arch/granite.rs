@@ -2,26 +2,14 @@
 
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE, single_unless_zero};
 use super::llama::LLAMA_LIKE;
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS};
 use super::{Family, HparamError, Hparams, Key, Skip, Split, Store, Tensor, When};
 
 /// `GraniteModel` in the reference's `conversion/granite.py`.
 pub(super) static GRANITE: Family = Family {
     name: "granite",
     architectures: &["GraniteForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN],
     keys: &[
         Key::Common,
         VOCABULARY_SIZE,
@@ -38,24 +26,7 @@ pub(super) static GRANITE: Family = Family {
 pub(super) static GRANITE_MOE: Family = Family {
     name: "granitemoe",
     architectures: &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-        Tensor::FfnGateShexp,
-        Tensor::FfnUpShexp,
-        Tensor::FfnDownShexp,
-    ],
+    tensors: &[ENDS, ATTENTION, ROUTED_EXPERTS, SHARED_EXPERTS, &[Tensor::FfnNorm]],
     splits: &[
         Split {
             name: "model.layers.{}.block_sparse_moe.input_linear",

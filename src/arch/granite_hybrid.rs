@@ -8,6 +8,7 @@ use super::granite::{
 };
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE, count_of, integers};
 use super::mamba::{A_COLUMN, D_COLUMN, ENDLESS, TIME_STEP, VECTOR_A};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS};
 use super::{Extent, Family, HparamError, Hparams, Key, Model, Reshape, Split, Tensor, Vocabulary};
 use crate::gguf::Value;
 
@@ -57,29 +58,20 @@ const HYBRID: Family = Family {
 
 const EXPERTS: Family = Family {
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::SsmIn,
-        Tensor::SsmConv1d,
-        Tensor::SsmDt,
-        Tensor::SsmA,
-        Tensor::SsmD,
-        Tensor::SsmNorm,
-        Tensor::SsmOut,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-        Tensor::FfnGateShexp,
-        Tensor::FfnUpShexp,
-        Tensor::FfnDownShexp,
+        ENDS,
+        ATTENTION,
+        ROUTED_EXPERTS,
+        SHARED_EXPERTS,
+        &[
+            Tensor::SsmIn,
+            Tensor::SsmConv1d,
+            Tensor::SsmDt,
+            Tensor::SsmA,
+            Tensor::SsmD,
+            Tensor::SsmNorm,
+            Tensor::SsmOut,
+            Tensor::FfnNorm,
+        ],
     ],
     splits: &[
         Split {
@@ -96,25 +88,18 @@ const EXPERTS: Family = Family {
 
 const DENSE: Family = Family {
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::SsmIn,
-        Tensor::SsmConv1d,
-        Tensor::SsmDt,
-        Tensor::SsmA,
-        Tensor::SsmD,
-        Tensor::SsmNorm,
-        Tensor::SsmOut,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        ATTENTION,
+        GATED_FFN,
+        &[
+            Tensor::SsmIn,
+            Tensor::SsmConv1d,
+            Tensor::SsmDt,
+            Tensor::SsmA,
+            Tensor::SsmD,
+            Tensor::SsmNorm,
+            Tensor::SsmOut,
+        ],
     ],
     names: &[(Tensor::FfnDown, &["model.layers.{}.shared_mlp.output_linear"])],
     shapes: &[

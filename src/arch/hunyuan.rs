@@ -1,31 +1,17 @@
 //! Hunyuan, dense: norms on query and key, rope stretched by a base of its own.
 
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS};
 use serde_json::Value as Json;
 
 use super::hparams::double;
-use super::{Family, HparamError, Hparams, Key, Model, Tensor, Vocabulary};
+use super::{Family, HparamError, Hparams, Key, Model, Vocabulary};
 use crate::gguf::Value;
 
 /// `HunYuanModel` in the reference's `conversion/hunyuan.py`.
 pub(super) static HUNYUAN: Family = Family {
     name: "hunyuan-dense",
     architectures: &["HunYuanDenseV1ForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnQNorm,
-        Tensor::AttnK,
-        Tensor::AttnKNorm,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, HEAD_NORMS, GATED_FFN],
     tied_output: false,
     adjust: |h: &mut Hparams| {
         // Some state one expert, and are dense.

@@ -1,26 +1,14 @@
 //! InternLM 2, whose keys and values stand with the queries that share them, and InternLM 3, a Llama.
 
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN};
 use super::{By, Cut, Family, Heads, Key, Skip, Tensor, Vocabulary};
 
 /// `InternLM2Model` in the reference's `conversion/internlm.py`.
 pub(super) static INTERNLM2: Family = Family {
     name: "internlm2",
     architectures: &["InternLM2ForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN],
     names: &[
         (Tensor::TokenEmbd, &["model.tok_embeddings"]),
         (Tensor::Output, &["output"]),
@@ -52,20 +40,7 @@ pub(super) static INTERNLM3: Family = Family {
     name: "llama",
     architectures: &["InternLM3ForCausalLM"],
     skipped: &[Skip::Prefix("vision_model")],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN],
     rope_rows: &[("q_proj", Heads::Query), ("k_proj", Heads::Key)],
     keys: &[Key::Common, VOCABULARY_SIZE, ROPE_DIMENSIONS],
     vocabulary: Vocabulary::InternLm3,

@@ -3,6 +3,7 @@
 use super::hparams::count;
 use super::key::{BLOCK_COUNT, count_of, integers};
 use super::mamba::{epsilon, or, stated_or};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS};
 use super::{Family, HparamError, Key, Stack, Tensor, Vocabulary};
 
 /// `JambaModel` in the reference's `conversion/jamba.py`.
@@ -12,32 +13,22 @@ pub(super) static JAMBA: Family = Family {
     // Mini-Jamba.
     renamed: &[(".moe.", ".feed_forward.")],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::SsmIn,
-        Tensor::SsmConv1d,
-        Tensor::SsmX,
-        Tensor::SsmDt,
-        Tensor::SsmDtNorm,
-        Tensor::SsmA,
-        Tensor::SsmBNorm,
-        Tensor::SsmCNorm,
-        Tensor::SsmD,
-        Tensor::SsmOut,
-        Tensor::FfnGateInp,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
+        ENDS,
+        ATTENTION,
+        GATED_FFN,
+        ROUTED_EXPERTS,
+        &[
+            Tensor::SsmIn,
+            Tensor::SsmConv1d,
+            Tensor::SsmX,
+            Tensor::SsmDt,
+            Tensor::SsmDtNorm,
+            Tensor::SsmA,
+            Tensor::SsmBNorm,
+            Tensor::SsmCNorm,
+            Tensor::SsmD,
+            Tensor::SsmOut,
+        ],
     ],
     names: &[
         (Tensor::OutputNorm, &["model.final_layernorm"]),

@@ -1,5 +1,6 @@
 //! LFM2: short convolutions, and attention in some layers.
 
+use super::tensor_sets::{ATTENTION, GATED_FFN, HEAD_NORMS};
 use serde_json::Value as Json;
 
 use super::hparams::double;
@@ -22,23 +23,17 @@ pub(super) static LFM2: Family = Family {
     ],
     renamed: &[("lfm.", "model.")],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::TokenEmbdNorm,
-        Tensor::ShortconvConv,
-        Tensor::ShortconvInProj,
-        Tensor::ShortconvOutProj,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::FfnNorm,
-        Tensor::AttnNorm,
-        Tensor::AttnQNorm,
-        Tensor::AttnKNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::Output,
+        ATTENTION,
+        HEAD_NORMS,
+        GATED_FFN,
+        &[
+            Tensor::TokenEmbd,
+            Tensor::TokenEmbdNorm,
+            Tensor::ShortconvConv,
+            Tensor::ShortconvInProj,
+            Tensor::ShortconvOutProj,
+            Tensor::Output,
+        ],
     ],
     // The width of the feed-forward part is not what the configuration says.
     shapes: &[

@@ -2,6 +2,7 @@
 
 use super::key::{VOCABULARY_SIZE, count_of};
 use super::lfm2::key_heads_by_layer;
+use super::tensor_sets::{ATTENTION, GATED_FFN, HEAD_NORMS, ROUTED_EXPERTS};
 use super::{Family, Key, Stack, Tensor};
 
 /// `LFM2MoeModel` in the reference's `conversion/lfm2.py`.
@@ -10,27 +11,18 @@ pub(super) static LFM2_MOE: Family = Family {
     architectures: &["Lfm2MoeForCausalLM"],
     renamed: &[(".expert_bias", ".expert_bias.bias")],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::TokenEmbdNorm,
-        Tensor::ShortconvConv,
-        Tensor::ShortconvInProj,
-        Tensor::ShortconvOutProj,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::FfnNorm,
-        Tensor::AttnNorm,
-        Tensor::AttnQNorm,
-        Tensor::AttnKNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-        Tensor::FfnExpProbsB,
+        ATTENTION,
+        HEAD_NORMS,
+        GATED_FFN,
+        ROUTED_EXPERTS,
+        &[
+            Tensor::TokenEmbd,
+            Tensor::TokenEmbdNorm,
+            Tensor::ShortconvConv,
+            Tensor::ShortconvInProj,
+            Tensor::ShortconvOutProj,
+            Tensor::FfnExpProbsB,
+        ],
     ],
     stacks: &[Stack {
         before: "model.layers.{}.feed_forward.experts.",

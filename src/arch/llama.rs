@@ -1,6 +1,7 @@
 //! Llama and those who publish in its format: Mistral, SmolLM, Yi, and many more; and Mixtral, which has experts.
 
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS};
 use super::{Computed, Family, Heads, Key, Stack, Tensor, Vocabulary};
 
 /// `LlamaModel` in the reference's `conversion/llama.py`.
@@ -17,25 +18,7 @@ pub(super) static LLAMA: Family = Family {
         "VLlama3ForCausalLM",
     ],
     unprefixed: &["LlamaModel"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFreqs,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnGateInp,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN, ROUTED_EXPERTS, &[Tensor::RopeFreqs]],
     stacks: &[Stack {
         before: "model.layers.{}.block_sparse_moe.experts.",
         count: &["num_local_experts"],
@@ -50,21 +33,7 @@ pub(super) static LLAMA_EMBED: Family =
 
 /// What classes derived from `LlamaModel` have of it.
 pub(super) const LLAMA_LIKE: Family = Family {
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFreqs,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN, &[Tensor::RopeFreqs]],
     renamed: &[("text_model.", "")],
     rope_rows: &[("q_proj", Heads::Query), ("k_proj", Heads::Key)],
     computed: &[Computed::Llama3 { factor: 8.0 }],

@@ -2,6 +2,7 @@
 
 use super::hparams::double;
 use super::key::BLOCK_COUNT;
+use super::tensor_sets::ENDS;
 use super::{Extent, Family, HparamError, Hparams, Key, Model, Reshape, Tensor, Vocabulary};
 use crate::gguf::Value;
 
@@ -13,17 +14,17 @@ pub(super) static MAMBA: Family = Family {
     name: "mamba",
     architectures: &["MambaForCausalLM", "MambaLMHeadModel", "FalconMambaForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::SsmIn,
-        Tensor::SsmConv1d,
-        Tensor::SsmX,
-        Tensor::SsmDt,
-        Tensor::SsmA,
-        Tensor::SsmD,
-        Tensor::SsmOut,
+        ENDS,
+        &[
+            Tensor::AttnNorm,
+            Tensor::SsmIn,
+            Tensor::SsmConv1d,
+            Tensor::SsmX,
+            Tensor::SsmDt,
+            Tensor::SsmA,
+            Tensor::SsmD,
+            Tensor::SsmOut,
+        ],
     ],
     names: NAMES,
     distinct_output: true,
@@ -64,17 +65,17 @@ pub(super) static MAMBA2: Family = Family {
     // Codestral's names.
     renamed: &[("model.backbone", "backbone"), ("model.lm_head", "lm_head"), TIME_STEP],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::SsmIn,
-        Tensor::SsmConv1d,
-        Tensor::SsmDt,
-        Tensor::SsmA,
-        Tensor::SsmD,
-        Tensor::SsmNorm,
-        Tensor::SsmOut,
+        ENDS,
+        &[
+            Tensor::AttnNorm,
+            Tensor::SsmIn,
+            Tensor::SsmConv1d,
+            Tensor::SsmDt,
+            Tensor::SsmA,
+            Tensor::SsmD,
+            Tensor::SsmNorm,
+            Tensor::SsmOut,
+        ],
     ],
     names: NAMES,
     shapes: &[VECTOR_A],

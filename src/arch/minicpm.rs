@@ -2,28 +2,14 @@
 
 use super::hparams::double;
 use super::key::{BLOCK_COUNT, VOCABULARY_SIZE, count_if, count_of, single_of};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN};
 use super::{Computed, Extent, Family, Heads, HparamError, Key, Model, Tensor, Vocabulary};
 
 /// `MiniCPMModel` in the reference's `conversion/minicpm.py`.
 pub(super) static MINICPM: Family = Family {
     name: "minicpm",
     architectures: &["MiniCPMForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFactorsLong,
-        Tensor::RopeFactorsShort,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN, &[Tensor::RopeFactorsLong, Tensor::RopeFactorsShort]],
     rope_rows: &[("q_proj", Heads::Query), ("k_proj", Heads::Key)],
     computed: &[Computed::RopeFactors],
     keys: &[
@@ -45,23 +31,20 @@ pub(super) static MINICPM3: Family = Family {
     name: "minicpm3",
     architectures: &["MiniCPM3ForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFactorsLong,
-        Tensor::RopeFactorsShort,
-        Tensor::AttnNorm,
-        Tensor::AttnQA,
-        Tensor::AttnQB,
-        Tensor::AttnKvAMqa,
-        Tensor::AttnKvB,
-        Tensor::AttnQANorm,
-        Tensor::AttnKvANorm,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        GATED_FFN,
+        &[
+            Tensor::RopeFactorsLong,
+            Tensor::RopeFactorsShort,
+            Tensor::AttnNorm,
+            Tensor::AttnQA,
+            Tensor::AttnQB,
+            Tensor::AttnKvAMqa,
+            Tensor::AttnKvB,
+            Tensor::AttnQANorm,
+            Tensor::AttnKvANorm,
+            Tensor::AttnOut,
+        ],
     ],
     shapes: &[(Tensor::AttnOut, &[Extent::Embedding, Extent::Any])],
     computed: &[Computed::RopeFactorsFor("qk_rope_head_dim")],

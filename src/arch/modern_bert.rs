@@ -2,6 +2,7 @@
 
 use super::bert::{BERT_KEYS, BERT_LIKE, NOT_CAUSAL};
 use super::key::{NO_ROPE_SCALING, VOCABULARY_SIZE, count_of};
+use super::tensor_sets::{ATTENTION, GATED_FFN};
 use super::{Extent, Family, HparamError, Key, Store, Tensor, Vocabulary, When};
 
 /// `ModernBertModel` in the reference's `conversion/bert.py`: most layers attend to a window.
@@ -9,7 +10,7 @@ pub(super) static MODERN_BERT: Family = Family {
     name: "modern-bert",
     architectures: &["ModernBertModel", "ModernBertForMaskedLM", "ModernBertForSequenceClassification"],
     stripped: &["model.", "bert."],
-    tensors: &[
+    tensors: &[&[
         Tensor::TokenEmbd,
         Tensor::TokenEmbdNorm,
         Tensor::OutputNorm,
@@ -22,7 +23,7 @@ pub(super) static MODERN_BERT: Family = Family {
         Tensor::Cls,
         Tensor::ClsOut,
         Tensor::ClsNorm,
-    ],
+    ]],
     shapes: &[
         (Tensor::AttnQkv, &[Extent::ThreeEmbedding, Extent::Embedding]),
         // The gate is in it.
@@ -60,19 +61,7 @@ pub(super) static EURO_BERT: Family = Family {
     name: "eurobert",
     architectures: &["EuroBertModel", "JinaEmbeddingsV5Model"],
     stripped: &["model."],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnUp,
-        Tensor::FfnDown,
-    ],
+    tensors: &[ATTENTION, GATED_FFN, &[Tensor::TokenEmbd, Tensor::OutputNorm]],
     keys: &[Key::Common, NOT_CAUSAL, NO_ROPE_SCALING, Key::Pooling],
     vocabulary: Vocabulary::EuroBert,
     ..Family::PLAIN

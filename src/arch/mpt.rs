@@ -1,5 +1,6 @@
 //! MPT: query, key and value in one matrix, and positions by the slope of attention.
 
+use super::tensor_sets::{ENDS, HEAD_NORMS};
 use serde_json::Value as Json;
 
 use super::hparams::{count, single};
@@ -11,18 +12,17 @@ pub(super) static MPT: Family = Family {
     name: "mpt",
     architectures: &["MPTForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQkv,
-        Tensor::AttnQNorm,
-        Tensor::AttnKNorm,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::PosEmbd,
+        ENDS,
+        HEAD_NORMS,
+        &[
+            Tensor::AttnNorm,
+            Tensor::AttnQkv,
+            Tensor::AttnOut,
+            Tensor::FfnNorm,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+            Tensor::PosEmbd,
+        ],
     ],
     names: &[
         (Tensor::PosEmbd, &["transformer.wpe"]),

@@ -2,6 +2,7 @@
 
 use super::hparams::single;
 use super::key::{PARTIAL_ROPE_DIMENSIONS, VOCABULARY_SIZE, single_of};
+use super::tensor_sets::{ATTENTION, ENDS};
 use super::{Family, Key, Model, Tensor, Vocabulary};
 use serde_json::Value as Json;
 
@@ -9,19 +10,7 @@ use serde_json::Value as Json;
 pub(super) static NEMOTRON: Family = Family {
     name: "nemotron",
     architectures: &["NemotronForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, &[Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp]],
     shifted_norms: true,
     keys: &[
         Key::Common,

@@ -15,7 +15,7 @@ pub(super) static NOMIC_BERT: Family = Family {
         Skip::Prefix("cls.seq_relationship"),
         Skip::Part("mlp.experts.bias"),
     ],
-    tensors: &[
+    tensors: &[&[
         Tensor::TokenEmbd,
         Tensor::TokenEmbdNorm,
         Tensor::TokenTypes,
@@ -26,7 +26,7 @@ pub(super) static NOMIC_BERT: Family = Family {
         Tensor::FfnDown,
         Tensor::FfnUp,
         Tensor::LayerOutNorm,
-    ],
+    ]],
     shapes: &[(Tensor::AttnQkv, &[Extent::ThreeEmbedding, Extent::Embedding])],
     adjust,
     vocabulary: Vocabulary::NomicBert,

@@ -1,13 +1,14 @@
 //! OLMo 1 to 3. The first has norms without weights; the others have them after attention and feed-forward only.
 
 use super::key::count_if;
+use super::tensor_sets::{ENDS, HEAD_NORMS};
 use super::{Extent, Family, Heads, Key, Store, Tensor, When};
 
 /// `OlmoModel` in the reference's `conversion/olmo.py`.
 pub(super) static OLMO: Family = Family {
     name: "olmo",
     architectures: &["OlmoForCausalLM", "OLMoForCausalLM"],
-    tensors: &[
+    tensors: &[&[
         Tensor::TokenEmbd,
         Tensor::Output,
         Tensor::AttnQ,
@@ -17,7 +18,7 @@ pub(super) static OLMO: Family = Family {
         Tensor::FfnGate,
         Tensor::FfnDown,
         Tensor::FfnUp,
-    ],
+    ]],
     rope_rows: &[("q_proj", Heads::Query), ("k_proj", Heads::Key)],
     keys: &[
         Key::Common,
@@ -32,20 +33,19 @@ pub(super) static OLMO2: Family = Family {
     name: "olmo2",
     architectures: &["Olmo2ForCausalLM", "Olmo3ForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::AttnPostNorm,
-        Tensor::AttnQNorm,
-        Tensor::AttnKNorm,
-        Tensor::FfnPostNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        HEAD_NORMS,
+        &[
+            Tensor::AttnQ,
+            Tensor::AttnK,
+            Tensor::AttnV,
+            Tensor::AttnOut,
+            Tensor::AttnPostNorm,
+            Tensor::FfnPostNorm,
+            Tensor::FfnGate,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     shapes: &[(Tensor::AttnQNorm, &[Extent::Query]), (Tensor::AttnKNorm, &[Extent::Key])],
     keys: &[

@@ -2,6 +2,7 @@
 
 use super::hparams::{count, single};
 use super::key::{count_of, partial_width, single_of};
+use super::tensor_sets::{ATTENTION, ENDS, ROUTED_EXPERTS};
 use super::{Computed, Extent, Family, HparamError, Key, Stack, Tensor, Vocabulary};
 
 /// `Phi3MiniModel` in the reference's `conversion/phi.py`.
@@ -9,20 +10,16 @@ pub(super) static PHI3: Family = Family {
     name: "phi3",
     architectures: &["Phi3ForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFactorsLong,
-        Tensor::RopeFactorsShort,
-        Tensor::AttnNorm,
-        Tensor::AttnQkv,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        ATTENTION,
+        &[
+            Tensor::RopeFactorsLong,
+            Tensor::RopeFactorsShort,
+            Tensor::AttnQkv,
+            Tensor::FfnNorm,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     shapes: &[(Tensor::FfnUp, &[Extent::TwoFeedForward, Extent::Embedding])],
     keys: &[
@@ -47,21 +44,10 @@ pub(super) static PHI_MOE: Family = Family {
     name: "phimoe",
     architectures: &["PhiMoEForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFactorsLong,
-        Tensor::RopeFactorsShort,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
+        ENDS,
+        ATTENTION,
+        ROUTED_EXPERTS,
+        &[Tensor::RopeFactorsLong, Tensor::RopeFactorsShort, Tensor::FfnNorm],
     ],
     stacks: &[Stack {
         before: "model.layers.{}.block_sparse_moe.experts.",

@@ -2,6 +2,7 @@
 
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE};
 use super::llama::{LLAMA_KEYS, LLAMA_LIKE};
+use super::tensor_sets::{ATTENTION, ENDS};
 use super::{Family, Key, Tensor};
 
 /// `SmolLM3Model` in the reference's `conversion/llama.py`.
@@ -12,20 +13,7 @@ pub(super) static SMOLLM3: Family =
 pub(super) static ARCEE: Family = Family {
     name: "arcee",
     architectures: &["ArceeForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::RopeFreqs,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, &[Tensor::RopeFreqs, Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp]],
     keys: &[Key::Common, VOCABULARY_SIZE, ROPE_DIMENSIONS, Key::Pooling],
     ..LLAMA_LIKE
 };
@@ -34,19 +22,7 @@ pub(super) static ARCEE: Family = Family {
 pub(super) static STARCODER2: Family = Family {
     name: "starcoder2",
     architectures: &["Starcoder2ForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, &[Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp]],
     ..Family::PLAIN
 };
 
@@ -54,19 +30,6 @@ pub(super) static STARCODER2: Family = Family {
 pub(super) static SEED_OSS: Family = Family {
     name: "seed_oss",
     architectures: &["SeedOssForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::AttnPostNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-        Tensor::OutputNorm,
-        Tensor::Output,
-    ],
+    tensors: &[ENDS, ATTENTION, &[Tensor::AttnPostNorm, Tensor::FfnGate, Tensor::FfnDown, Tensor::FfnUp]],
     ..Family::PLAIN
 };

@@ -1,6 +1,7 @@
 //! Qwen 2 and 3 with experts, and OLMoE, which names its experts alike.
 
 use super::key::count_if;
+use super::tensor_sets::{ATTENTION, ENDS, HEAD_NORMS, ROUTED_EXPERTS, SHARED_EXPERTS};
 use super::{Extent, Family, Key, Split, Stack, Tensor};
 
 /// Experts one by one, which newer checkpoints have in stacks.
@@ -34,25 +35,7 @@ pub(super) const QWEN_MOE: Family = Family {
 pub(super) static QWEN2_MOE: Family = Family {
     name: "qwen2moe",
     architectures: &["Qwen2MoeForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-        Tensor::FfnGateInpShexp,
-        Tensor::FfnGateShexp,
-        Tensor::FfnDownShexp,
-        Tensor::FfnUpShexp,
-    ],
+    tensors: &[ENDS, ATTENTION, ROUTED_EXPERTS, SHARED_EXPERTS, &[Tensor::FfnNorm, Tensor::FfnGateInpShexp]],
     ..QWEN_MOE
 };
 
@@ -60,23 +43,7 @@ pub(super) static QWEN2_MOE: Family = Family {
 pub(super) static QWEN3_MOE: Family = Family {
     name: "qwen3moe",
     architectures: &["Qwen3MoeForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnQNorm,
-        Tensor::AttnK,
-        Tensor::AttnKNorm,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnDownExps,
-        Tensor::FfnUpExps,
-    ],
+    tensors: &[ENDS, ATTENTION, HEAD_NORMS, ROUTED_EXPERTS, &[Tensor::FfnNorm]],
     ..QWEN_MOE
 };
 
@@ -84,23 +51,7 @@ pub(super) static QWEN3_MOE: Family = Family {
 pub(super) static OLMOE: Family = Family {
     name: "olmoe",
     architectures: &["OlmoeForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnOut,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnNorm,
-        Tensor::AttnQNorm,
-        Tensor::AttnKNorm,
-        Tensor::FfnNorm,
-        Tensor::FfnGateInp,
-        Tensor::FfnGateExps,
-        Tensor::FfnUpExps,
-        Tensor::FfnDownExps,
-    ],
+    tensors: &[ENDS, ATTENTION, HEAD_NORMS, ROUTED_EXPERTS, &[Tensor::FfnNorm]],
     shapes: &[(Tensor::AttnQNorm, &[Extent::Query]), (Tensor::AttnKNorm, &[Extent::Key])],
     stacks: &[EXPERTS],
     keys: &[Key::Common, Key::Is("attention.layer_norm_rms_epsilon", |_| Ok(Some(1e-5f32.into())))],

@@ -1,6 +1,7 @@
 //! The text models of Qwen's that see: 2-VL, 2.5-VL, 3-VL.
 
-use super::{Family, HparamError, Key, Model, Tensor, Vocabulary};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS};
+use super::{Family, HparamError, Key, Model, Vocabulary};
 use crate::gguf::Value;
 
 /// `Qwen2VLModel` in the reference's `conversion/qwenvl.py`.
@@ -8,20 +9,7 @@ pub(super) static QWEN2_VL: Family = Family {
     name: "qwen2vl",
     architectures: &["Qwen2VLModel", "Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"],
     stripped: &["thinker."],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN],
     vocabulary: Vocabulary::Qwen2,
     ..Family::PLAIN
 };
@@ -31,22 +19,7 @@ pub(super) static QWEN3_VL: Family = Family {
     name: "qwen3vl",
     architectures: &["Qwen3VLForConditionalGeneration"],
     renamed: &[("thinker.", "")],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnQNorm,
-        Tensor::AttnK,
-        Tensor::AttnKNorm,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, HEAD_NORMS, GATED_FFN],
     keys: &[Key::Common, Key::Pooling, Key::Ranking, DEEPSTACK],
     vocabulary: Vocabulary::Qwen2,
     rerankers: true,

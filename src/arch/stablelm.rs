@@ -2,26 +2,14 @@
 
 use super::hparams::double;
 use super::key::{count_of, single_of};
-use super::{Family, HparamError, Key, Tensor, Vocabulary};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN};
+use super::{Family, HparamError, Key, Vocabulary};
 
 /// `StableLMModel` in the reference's `conversion/stablelm.py`. Its norms of single heads (12B) end that with an error.
 pub(super) static STABLELM: Family = Family {
     name: "stablelm",
     architectures: &["StableLmForCausalLM", "StableLMEpochForCausalLM"],
-    tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQ,
-        Tensor::AttnK,
-        Tensor::AttnV,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnGate,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN],
     keys: &[
         count_of("context_length", &["max_position_embeddings"]),
         count_of("embedding_length", &["hidden_size"]),

@@ -1,6 +1,7 @@
 //! StarCoder 1 and SantaCoder: GPT-2 with one key head.
 
 use super::key::{BLOCK_COUNT, count_of, single_of};
+use super::tensor_sets::ENDS;
 use super::{Extent, Family, Key, Tensor};
 
 /// `StarCoderModel` in the reference's `conversion/starcoder.py`.
@@ -8,16 +9,16 @@ pub(super) static STARCODER: Family = Family {
     name: "starcoder",
     architectures: &["GPTBigCodeForCausalLM"],
     tensors: &[
-        Tensor::TokenEmbd,
-        Tensor::PosEmbd,
-        Tensor::OutputNorm,
-        Tensor::Output,
-        Tensor::AttnNorm,
-        Tensor::AttnQkv,
-        Tensor::AttnOut,
-        Tensor::FfnNorm,
-        Tensor::FfnDown,
-        Tensor::FfnUp,
+        ENDS,
+        &[
+            Tensor::PosEmbd,
+            Tensor::AttnNorm,
+            Tensor::AttnQkv,
+            Tensor::AttnOut,
+            Tensor::FfnNorm,
+            Tensor::FfnDown,
+            Tensor::FfnUp,
+        ],
     ],
     names: &[
         (Tensor::PosEmbd, &["transformer.wpe"]),

@@ -13,7 +13,7 @@ pub(super) static T5: Family = Family {
         "UMT5ForConditionalGeneration",
         "UMT5Model",
     ],
-    tensors: &[
+    tensors: &[&[
         Tensor::TokenEmbd,
         Tensor::Output,
         Tensor::DecAttnNorm,
@@ -44,7 +44,7 @@ pub(super) static T5: Family = Family {
         Tensor::EncFfnDown,
         Tensor::EncFfnUp,
         Tensor::EncOutputNorm,
-    ],
+    ]],
     shared: &[Tensor::TokenEmbd],
     keys: &[
         CONTEXT,
@@ -69,7 +69,7 @@ pub(super) static T5: Family = Family {
 pub(super) static T5_ENCODER: Family = Family {
     name: "t5encoder",
     architectures: &["T5EncoderModel"],
-    tensors: &[
+    tensors: &[&[
         Tensor::TokenEmbd,
         Tensor::Output,
         Tensor::EncAttnNorm,
@@ -83,7 +83,7 @@ pub(super) static T5_ENCODER: Family = Family {
         Tensor::EncFfnDown,
         Tensor::EncFfnUp,
         Tensor::EncOutputNorm,
-    ],
+    ]],
     shared: &[Tensor::TokenEmbd],
     keys: &[
         CONTEXT,

@@ -42,7 +42,7 @@ impl Mapped {
 /// What the checkpoint's tensor `name` is in a model of the family that has so many layers.
 pub fn map_name(name: &str, family: &Family, layers: u32) -> Option<Mapped> {
     let stem = stem(name);
-    family.tensors.iter().find_map(|&tensor| {
+    family.all_tensors().find_map(|tensor| {
         let (text, bias) = if tensor.is_bare() { (name, false) } else { stem? };
         let layer = family.names(tensor).iter().find_map(|alias| layer_in(text, alias, layers))?;
         Some(Mapped { tensor, layer, bias })
@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn names_map_to_layers_that_exist() {
-        let tensors = &[Tensor::TokenEmbd, Tensor::AttnQ, Tensor::Output, Tensor::SsmA, Tensor::SsmDt];
+        let tensors: &[&[Tensor]] =
+            &[&[Tensor::TokenEmbd, Tensor::AttnQ, Tensor::Output], &[Tensor::SsmA, Tensor::SsmDt]];
         let family = Family { tensors, ..Family::PLAIN };
         let check = |name: &str, expected: Option<&str>| {
             assert_eq!(map_name(name, &family, 3).map(|m| m.name()).as_deref(), expected, "{name}");
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn biases_have_the_rows_extent() {
-        let tensors = &[Tensor::AttnK, Tensor::FfnUpExps];
+        let tensors: &[&[Tensor]] = &[&[Tensor::AttnK, Tensor::FfnUpExps]];
         let family = Family { tensors, ..Family::PLAIN };
         let extents = |name| map_name(name, &family, 1).unwrap().extents(&family);
         assert_eq!(extents("model.layers.0.self_attn.k_proj.bias"), [Extent::Key]);

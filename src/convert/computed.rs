@@ -25,7 +25,7 @@ pub(super) fn tensors(config: &Config, rope: &Rope) -> Result<Made, E> {
     let model = Model { hparams: &config.hparams, rope, file: &config.file };
     let Made { mut metadata, mut recipes } = Made::default();
     let mut add = |tensor: Tensor, values: Vec<f32>| {
-        if !family.tensors.contains(&tensor) {
+        if !family.all_tensors().any(|t| t == tensor) {
             let kind = rope.get("rope_type").unwrap_or(&Json::Null);
             return Err(HparamError::unsupported("rope_type", kind));
         }
