@@ -60,7 +60,7 @@ def page(results):
             theirs, ours = row["reference"], row["ours"]
             lines += [f"| {what}: wall (CPU) | {seconds(theirs)} | {seconds(ours)} | {times(theirs, ours)} |"]
             for key in ("peak", "written"):
-                if not theirs[key]:
+                if theirs[key] < 1:
                     continue  # in memory
                 label = {"peak": "peak memory", "written": "written"}[key]
                 lines += [f"| {what}: {label} | {size(theirs[key])} | {size(ours[key])} | |"]
