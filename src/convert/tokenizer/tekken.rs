@@ -22,8 +22,9 @@ pub(super) const TEKKEN: &str = "tekken.json";
 /// Tokens that are single bytes.
 const BYTES: usize = 256;
 
-/// Work that finding merges may take, in bytes that are looked up: a thousand times that of Mistral's own file.
-const MOST_LOOKED_UP: u64 = 1 << 33;
+/// Work that finding merges may take, in bytes that are looked up, which bounds their text, too: thirty times that of
+/// Mistral's own file.
+const MOST_LOOKED_UP: u64 = 1 << 28;
 
 /// More special tokens than any file has.
 const MOST_SPECIAL: usize = 1 << 16;
