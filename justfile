@@ -72,6 +72,11 @@ make-families ref *folders:
 record-parity ref *folders:
     scripts/record-parity {{ref}} {{folders}}
 
+# Every seeded checkpoint (or some), live against the reference's converter and llama-quantize (see scripts/record-parity)
+[group('parity')]
+parity-families ref *folders:
+    scripts/record-parity {{ref}} --check {{folders}}
+
 # Record anew what the reference makes of the vision towers of the seeded checkpoints that see
 [group('parity')]
 record-mmproj ref *folders:

@@ -62,6 +62,7 @@ const COMPOSITE: &[(&str, TextConfig)] = &[
     ("gemma3", TextConfig::One("gemma3_text")),
     ("gemma3n", TextConfig::One("gemma3n_text")),
     ("idefics3", TextConfig::Named("llama")),
+    ("llama4", TextConfig::One("llama4_text")),
     ("llava", TextConfig::Named("llama")),
     ("mistral3", TextConfig::Named("mistral")),
     ("qwen2_5_vl", TextConfig::OneOrAll("qwen2_5_vl_text")),
@@ -127,7 +128,6 @@ fn is_modelled(model_type: &str) -> bool {
 fn construct(model_type: &str, config: &Hparams) -> Result<Hparams, No> {
     let mut hparams = config.clone();
     if let Ok(at) = DEFAULTS.binary_search_by_key(&model_type, |d| d.model_type) {
-        let full_attention = (model_type == "lfm2").then(|| config.get("full_attn_idxs").cloned()).flatten();
         for key in DEFAULTS[at].lost {
             hparams.remove(key);
         }
@@ -137,7 +137,7 @@ fn construct(model_type: &str, config: &Hparams) -> Result<Hparams, No> {
         let rules =
             RULES.iter().filter(|(types, _)| types.contains(&model_type)).flat_map(|(_, rules)| *rules);
         for rule in rules {
-            apply(*rule, &mut hparams, full_attention.as_ref())?;
+            apply(*rule, &mut hparams, config)?;
         }
     }
     name_labels(&mut hparams)?;
@@ -296,8 +296,14 @@ mod tests {
     /// Defaults that are lists or texts are not kept, since nothing reads them.
     #[track_caller]
     fn compare(found: &Map<String, Value>, expected: &Map<String, Value>, config: &Map<String, Value>) {
-        const UNREAD: [&str; 5] =
-            ["layer_types", "eos_token_id", "mlp_only_layers", "no_rope_layers", "hidden_activation"];
+        const UNREAD: [&str; 6] = [
+            "layer_types",
+            "eos_token_id",
+            "mlp_only_layers",
+            "moe_layers",
+            "no_rope_layers",
+            "hidden_activation",
+        ];
         for (key, value) in expected {
             match (found.get(key), value) {
                 (Some(Value::Object(found)), Value::Object(value)) if key == "text_config" => {

@@ -325,6 +325,23 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("rope_theta", Float(10000.0)), ("rope_scaling", Null), ("attention_bias", Bool(false)),
         ("mlp_bias", Bool(false)), ("head_dim", Null),
     ], lost: &[] },
+    Defaults { model_type: "llama4", values: &[
+        ("vision_config", Null), ("text_config", Null), ("boi_token_index", Int(200_080)),
+        ("eoi_token_index", Int(200_081)), ("image_token_index", Int(200_092)),
+        ("tie_word_embeddings", Bool(false)),
+    ], lost: &[] },
+    Defaults { model_type: "llama4_text", values: &[
+        ("vocab_size", Int(202_048)), ("hidden_size", Int(5_120)), ("intermediate_size", Int(8_192)),
+        ("intermediate_size_mlp", Int(16_384)), ("num_hidden_layers", Int(48)),
+        ("num_attention_heads", Int(40)), ("num_key_value_heads", Int(8)), ("head_dim", Int(128)),
+        ("max_position_embeddings", Int(131_072)), ("rms_norm_eps", Float(1e-05)), ("pad_token_id", Null),
+        ("bos_token_id", Int(1)), ("eos_token_id", Int(2)), ("tie_word_embeddings", Bool(false)),
+        ("rope_theta", Int(500_000)), ("num_experts_per_tok", Int(1)), ("num_local_experts", Int(16)),
+        ("moe_layers", Null), ("interleave_moe_layer_step", Int(1)), ("use_qk_norm", Bool(true)),
+        ("rope_scaling", Null), ("no_rope_layers", Null), ("attention_chunk_size", Int(8_192)),
+        ("layer_types", Null), ("attn_temperature_tuning", Bool(true)), ("floor_scale", Int(8_192)),
+        ("attn_scale", Float(0.1)),
+    ], lost: &["no_rope_layer_interval"] },
     Defaults { model_type: "llava", values: &[
         ("vision_config", Null), ("text_config", Null), ("image_token_index", Int(32_000)),
         ("image_seq_length", Int(576)), ("multimodal_projector_bias", Bool(true)),

@@ -5,6 +5,10 @@
 
 use serde_json::{Map, Value};
 
+use super::config_layers::{
+    MAX_LAYERS, attend_to_all, chunked_attention, layer_types, others_than_every_nth, window_from_layer,
+    window_without_turning,
+};
 use super::config_rope::{long_rope, phi_moe_rope, rope_scaling, simple_rope};
 use super::hparams::Hparams;
 
@@ -55,8 +59,8 @@ pub(super) enum Rule {
     TurningHeadWidth,
     /// The same, unless another is stated.
     AbsentTurningHeadWidth,
-    /// Its matrices of attention have biases, whatever is stated.
-    AttentionBias,
+    /// Whether its matrices of attention have biases, whatever is stated.
+    AttentionBias(bool),
     /// Some numbers of `rope_scaling` are made fractions.
     FractionalRope,
     /// An absent `rope_scaling` is that which gpt-oss was trained with.
@@ -86,26 +90,31 @@ pub(super) enum Rule {
     PerLayerWidths,
     /// Where `activation_sparsity_pattern` is null, the first ten layers of more than ten are sparse.
     PerLayerSparsity,
+    /// Where `layer_types` is null, layers that turn attend to a chunk, the others to all.
+    ChunkedAttention,
+    /// Where `layer_types` is null, layers that do not turn attend to a window, if there is one.
+    WindowWithoutTurning,
 }
 
 use Rule::{
-    AbsentHeadWidth, AbsentTurningHeadWidth, Alias, AttentionBias, Attributes, DecoderLayers, Deepstack,
-    EmbeddingWidth, EveryNthAttendsToAll, FalconWidths, FractionalRope, GptOssRope, HeadWidth, JambaLayers,
-    KeyHeads, LayerTypeNames, LayerTypes, Lfm2Keys, LinearAttention, Llama3Rope, LongRope, MptAttention,
-    MropeType, NeoxRope, PatternAttendsToAll, PerLayerSparsity, PerLayerWidths, PhiMoeRope, QueriesShareKeys,
-    RopeScaling, RopeType, SimpleRope, SlidingWindow, StatedOrEveryNth, TurningHeadWidth, TwoSidedWindow,
-    WindowFromLayer,
+    AbsentHeadWidth, AbsentTurningHeadWidth, Alias, AttentionBias, Attributes, ChunkedAttention,
+    DecoderLayers, Deepstack, EmbeddingWidth, EveryNthAttendsToAll, FalconWidths, FractionalRope, GptOssRope,
+    HeadWidth, JambaLayers, KeyHeads, LayerTypeNames, LayerTypes, Lfm2Keys, LinearAttention, Llama3Rope,
+    LongRope, MptAttention, MropeType, NeoxRope, PatternAttendsToAll, PerLayerSparsity, PerLayerWidths,
+    PhiMoeRope, QueriesShareKeys, RopeScaling, RopeType, SimpleRope, SlidingWindow, StatedOrEveryNth,
+    TurningHeadWidth, TwoSidedWindow, WindowFromLayer, WindowWithoutTurning,
 };
 
 /// The rules of the classes in [`DEFAULTS`].
 pub(super) const RULES: &[(&[&str], &[Rule])] = &[
+    (&["llama4_text"], &[KeyHeads, HeadWidth, AttentionBias(false), ChunkedAttention, LayerTypes]),
     (&["llama", "arcee", "seed_oss", "ernie4_5"], &[KeyHeads, HeadWidth, RopeType, RopeScaling]),
     (&["mistral", "ministral", "mixtral", "hunyuan_v1_dense"], &[KeyHeads]),
     (&["qwen2", "qwen3"], &[SlidingWindow, KeyHeads, RopeType, RopeScaling, LayerTypes]),
     (&["qwen2_moe", "qwen3_moe"], &[SlidingWindow, RopeType, RopeScaling]),
     (&["olmoe"], &[KeyHeads, RopeType, RopeScaling]),
     (&["starcoder2", "stablelm"], &[RopeType, RopeScaling]),
-    (&["smollm3"], &[KeyHeads, LayerTypes, RopeType, RopeScaling]),
+    (&["smollm3"], &[KeyHeads, WindowWithoutTurning, LayerTypes, RopeType, RopeScaling]),
     (&["granite", "granitemoe", "granitemoeshared", "cohere"], &[KeyHeads, RopeScaling]),
     (&["cohere2"], &[KeyHeads, AbsentHeadWidth, RopeScaling, StatedOrEveryNth(4), LayerTypes]),
     (&["olmo", "olmo2"], &[KeyHeads, SimpleRope]),
@@ -148,7 +157,7 @@ pub(super) const RULES: &[(&[&str], &[Rule])] = &[
             HeadWidth,
             EveryNthAttendsToAll(2),
             LayerTypes,
-            AttentionBias,
+            AttentionBias(true),
             GptOssRope,
             RopeType,
             RopeScaling,
@@ -202,7 +211,8 @@ const T5_ATTRIBUTES: &[(&str, &str)] = &[
     ("head_dim", "d_kv"),
 ];
 
-pub(super) fn apply(rule: Rule, h: &mut Hparams, full_attention: Option<&Value>) -> Result<(), String> {
+/// Applies a rule; `file` has what the class takes and does not keep, too.
+pub(super) fn apply(rule: Rule, h: &mut Hparams, file: &Hparams) -> Result<(), String> {
     match rule {
         KeyHeads => {
             if h.get("num_key_value_heads").is_none()
@@ -251,7 +261,7 @@ pub(super) fn apply(rule: Rule, h: &mut Hparams, full_attention: Option<&Value>)
                 h.set("rope_scaling", Value::Object(scaling));
             }
         }
-        AttentionBias => h.set("attention_bias", true.into()),
+        AttentionBias(there) => h.set("attention_bias", there.into()),
         FractionalRope => {
             if let Some(Value::Object(scaling)) = h.get("rope_scaling") {
                 let mut scaling = scaling.clone();
@@ -277,14 +287,9 @@ pub(super) fn apply(rule: Rule, h: &mut Hparams, full_attention: Option<&Value>)
                 "original_max_position_embeddings": 4096
             })
         }),
-        WindowFromLayer if h.get("layer_types").is_none() => {
-            let number = |key: &str| h.get(key).and_then(Value::as_u64);
-            let layers = number("num_hidden_layers").ok_or("there are no layers")?;
-            let first = number("sliding_window").and(number("max_window_layers")).unwrap_or(u64::MAX);
-            let name = |layer| if layer >= first { "sliding_attention" } else { "full_attention" };
-            h.set("layer_types", (0..layers.min(MAX_LAYERS)).map(name).collect());
-        }
-        WindowFromLayer => {}
+        WindowFromLayer => window_from_layer(h)?,
+        ChunkedAttention => chunked_attention(h, file)?,
+        WindowWithoutTurning => window_without_turning(h)?,
         SimpleRope => simple_rope(h)?,
         LongRope => long_rope(h)?,
         PhiMoeRope => phi_moe_rope(h)?,
@@ -297,7 +302,7 @@ pub(super) fn apply(rule: Rule, h: &mut Hparams, full_attention: Option<&Value>)
             if h.get("layer_types").is_none() {
                 let layers =
                     h.get("num_hidden_layers").and_then(Value::as_u64).ok_or("there are no layers")?;
-                let attends = |layer: u64| match full_attention.and_then(Value::as_array) {
+                let attends = |layer: u64| match file.get("full_attn_idxs").and_then(Value::as_array) {
                     Some(listed) => listed.iter().any(|n| n.as_u64() == Some(layer)),
                     None => true,
                 };
@@ -472,48 +477,10 @@ fn mpt_attention(h: &mut Hparams) -> Result<(), String> {
     Ok(())
 }
 
-/// More than any model has, and little enough to list.
-const MAX_LAYERS: u64 = 1 << 16;
-
 pub(super) fn divided_width(h: &Hparams) -> Result<u64, String> {
     let number = |key: &str| h.get(key).and_then(Value::as_u64);
     number("hidden_size")
         .zip(number("num_attention_heads"))
         .and_then(|(width, heads)| width.checked_div(heads))
         .ok_or_else(|| "`hidden_size` cannot be divided by `num_attention_heads`".to_owned())
-}
-
-/// Sets `layer_types` where it is null: every so many layers attend to all, the others to a window.
-fn attend_to_all(h: &mut Hparams, every: u64) -> Result<(), String> {
-    others_than_every_nth(h, every, "sliding_attention")
-}
-
-/// Sets `layer_types` where it is null: every so many layers attend to all, the others are of this type.
-fn others_than_every_nth(h: &mut Hparams, every: u64, other: &str) -> Result<(), String> {
-    if h.get("layer_types").is_some() {
-        return Ok(());
-    }
-    let layers = h.get("num_hidden_layers").and_then(Value::as_u64).ok_or("there are no layers")?;
-    if every == 0 {
-        return Err("`layer_types` follows from no pattern".to_owned());
-    }
-    let name = |layer: u64| if layer.is_multiple_of(every) { "full_attention" } else { other };
-    h.set("layer_types", (1..=layers.min(MAX_LAYERS)).map(name).collect());
-    Ok(())
-}
-
-/// `layer_type_validation`.
-fn layer_types(h: &Hparams, counted: bool) -> Result<(), String> {
-    const KNOWN: &[&str] = &["full_attention", "sliding_attention", "chunked_attention", "linear_attention"];
-    let Some(types) = h.get("layer_types") else { return Ok(()) };
-    let types = types.as_array().ok_or("`layer_types` is no list")?;
-    if !types.iter().all(|t| t.as_str().is_some_and(|t| KNOWN.contains(&t))) {
-        return Err("`layer_types` has an unknown type".to_owned());
-    }
-    match h.get("num_hidden_layers") {
-        Some(n) if counted && n.as_u64() != Some(types.len() as u64) => {
-            Err("`layer_types` and `num_hidden_layers` disagree".to_owned())
-        }
-        _ => Ok(()),
-    }
 }

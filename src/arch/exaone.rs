@@ -1,9 +1,44 @@
-//! Exaone 4: norms after attention and feed-forward only. (What the reference makes of Exaone 3, llama.cpp does not load: it
-//! lacks `attention.layer_norm_rms_epsilon`.)
+//! Exaone 3, and Exaone 4, whose norms come after attention and feed-forward only.
 
 use super::key::{VOCABULARY_SIZE, count_if};
-use super::tensor_sets::{ENDS, HEAD_NORMS};
-use super::{Computed, Family, Key, Tensor};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS};
+use super::{Computed, Family, HparamError, Key, Tensor};
+
+/// `ExaoneModel` in the reference's `conversion/exaone.py`.
+pub(super) static EXAONE: Family = Family {
+    name: "exaone",
+    architectures: &["ExaoneForCausalLM"],
+    tensors: &[ENDS, ATTENTION, GATED_FFN, &[Tensor::RopeFreqs]],
+    names: &[
+        (Tensor::TokenEmbd, &["transformer.wte"]),
+        (Tensor::OutputNorm, &["transformer.ln_f"]),
+        (Tensor::AttnNorm, &["transformer.h.{}.ln_1"]),
+        (Tensor::AttnQ, &["transformer.h.{}.attn.attention.q_proj"]),
+        (Tensor::AttnK, &["transformer.h.{}.attn.attention.k_proj"]),
+        (Tensor::AttnV, &["transformer.h.{}.attn.attention.v_proj"]),
+        (Tensor::AttnOut, &["transformer.h.{}.attn.attention.out_proj"]),
+        (Tensor::FfnNorm, &["transformer.h.{}.ln_2"]),
+        (Tensor::FfnGate, &["transformer.h.{}.mlp.c_fc_0"]),
+        (Tensor::FfnDown, &["transformer.h.{}.mlp.c_proj"]),
+        (Tensor::FfnUp, &["transformer.h.{}.mlp.c_fc_1"]),
+    ],
+    computed: &[Computed::Llama3 { factor: 8.0 }],
+    adjust: |h| match h.get(ACTIVATION) {
+        Some(function) if function == "silu" => Ok(()),
+        Some(other) => Err(HparamError::unsupported(ACTIVATION, other)),
+        None => Err(HparamError::missing(&[ACTIVATION])),
+    },
+    keys: &[
+        Key::Common,
+        Key::Is("rope.dimension_count", |m| {
+            let width = f64::from(m.divided_width()?);
+            Ok(Some(((m.rope.turning_part(1.0)? * width) as u32).into()))
+        }),
+    ],
+    ..Family::PLAIN
+};
+
+const ACTIVATION: &str = "activation_function";
 
 /// `Exaone4Model` in the reference's `conversion/exaone.py`.
 pub(super) static EXAONE4: Family = Family {

@@ -12,6 +12,7 @@ mod chatglm;
 mod cohere;
 pub mod config_class;
 mod config_defaults;
+mod config_layers;
 mod config_rope;
 mod config_rules;
 mod deepseek;
@@ -36,6 +37,7 @@ pub mod key;
 mod lfm2;
 mod lfm2_moe;
 mod llama;
+mod llama4;
 mod mamba;
 mod minicpm;
 mod minimax;
@@ -80,6 +82,7 @@ pub use tensor_name::{
 /// Every family.
 pub const FAMILIES: &[&Family] = &[
     &llama::LLAMA,
+    &llama4::LLAMA4,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
     &qwen_moe::QWEN2_MOE,
@@ -108,6 +111,7 @@ pub const FAMILIES: &[&Family] = &[
     &glm4::GLM4_MOE,
     &ernie::ERNIE,
     &ernie::ERNIE_MOE,
+    &exaone::EXAONE,
     &exaone::EXAONE4,
     &hunyuan::HUNYUAN,
     &lfm2::LFM2,
@@ -160,9 +164,16 @@ pub fn family(architecture: &str) -> Option<&'static Family> {
     FAMILIES.iter().copied().find(|f| f.architectures.contains(&architecture))
 }
 
+/// Architectures that the reference's converter has a class for and fails with, whatever the checkpoint; and how.
+pub const BROKEN: &[(&str, &str)] = &[("BaiChuanForCausalLM", ENDLESS), ("BaichuanForCausalLM", ENDLESS)];
+
+/// `BaichuanModel.modify_tensors` calls itself for every tensor but `W_pack`.
+const ENDLESS: &str = "`RecursionError: maximum recursion depth exceeded`";
+
 /// Architectures that the reference converts and this program does not, each with the module of its converter.
 pub fn fallback() -> impl Iterator<Item = (&'static str, &'static str)> {
-    reference::ARCHITECTURES.iter().copied().filter(|(name, _)| family(name).is_none())
+    let others = reference::ARCHITECTURES.iter().copied();
+    others.filter(|(name, _)| family(name).is_none() && BROKEN.iter().all(|(broken, _)| broken != name))
 }
 
 /// Names of the number of layers in configurations.
@@ -287,6 +298,14 @@ mod tests {
     fn the_reference_knows_every_architecture() {
         for architecture in FAMILIES.iter().flat_map(|f| f.architectures) {
             assert!(reference::ARCHITECTURES.iter().any(|(name, _)| name == architecture), "{architecture}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_converts_is_no_fallback() {
+        for (architecture, _) in BROKEN {
+            assert!(reference::ARCHITECTURES.iter().any(|(name, _)| name == architecture), "{architecture}");
+            assert!(family(architecture).is_none() && fallback().all(|(name, _)| name != *architecture));
         }
     }
 

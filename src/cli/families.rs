@@ -1,4 +1,4 @@
-//! `families`: which architectures are converted natively, and which by the reference's own converter.
+//! `families`: which architectures are converted natively, which by the reference's own converter, and which by neither.
 
 use std::fmt::Write as _;
 
@@ -22,9 +22,13 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         .map(|f| json!({ "family": f.name, "architectures": f.architectures, "tokenizers": tokenizers(f.vocabulary) }))
         .collect();
     let fallback: Vec<_> = arch::fallback().map(|(name, _)| name).collect();
+    let broken: Vec<_> = arch::BROKEN.iter().map(|(name, _)| name).collect();
     let towers = TOWERS.iter().map(|t| json!({ "tower": t.name, "architectures": t.architectures }));
     let towers: Vec<_> = towers.collect();
-    print(&format!("{}\n", json!({ "native": native, "mmproj": towers, "fallback": fallback })))
+    print(&format!(
+        "{}\n",
+        json!({ "native": native, "mmproj": towers, "fallback": fallback, "broken": broken })
+    ))
 }
 
 /// docs/families.md.
@@ -48,6 +52,11 @@ pub fn page() -> String {
             tokenizers(family.vocabulary).join("; ")
         );
     }
+    out += "\nThe architecture is that of `text_config` (of InternVL's `llm_config`) where that names one: InternVL's text model is\n\
+            converted as what it is, a Qwen2 say.\n\n\
+            What the converter makes of `ExaoneForCausalLM` lacks `exaone.attention.layer_norm_rms_epsilon`, without which no\n\
+            program of llama.cpp loads it. `convert` writes the same file; quantizing it is refused here as there, unless\n\
+            `--override-kv` states the key (as `layer_norm_epsilon` of its `config.json`).\n";
     out += "\n### Quantized checkpoints\n\n\
             Weights that are quantized already are turned into numbers while they are read, as the reference's converter does\n\
             it; every family above may have them: `fp8` (a scale a block or a tensor, as DeepSeek and Qwen publish), `modelopt`\n\
@@ -81,6 +90,13 @@ pub fn page() -> String {
     out += "| module | `architectures` |\n|---|---|\n";
     for (module, names) in modules {
         let _ = writeln!(out, "| {module} | {} |", names.join(", "));
+    }
+    out += "\n## Not at all\n\n\
+            The reference's converter has a class for these, and fails with every checkpoint of theirs; so does\n\
+            the fallback, unless its llama.cpp is another one than the reference.\n\n\
+            | `architectures` | how |\n|---|---|\n";
+    for (name, how) in arch::BROKEN {
+        let _ = writeln!(out, "| `{name}` | {how} |");
     }
     out
 }

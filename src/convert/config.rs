@@ -33,9 +33,12 @@ pub(super) struct Config {
     pub(super) answers: Option<[u32; 2]>,
 }
 
-/// Keys under which multimodal models keep the configuration of their text model, but for the usual `text_config`.
-const NESTED: &[&str] = &["llm_config", "lm_config", "thinker_config", "language_config", "lfm"];
+/// Keys under which multimodal models keep the configuration of their text model, but for the usual `text_config` and
+/// InternVL's.
+const NESTED: &[&str] = &["lm_config", "thinker_config", "language_config", "lfm"];
 const TEXT_CONFIG: &str = "text_config";
+/// InternVL's name of it.
+const LLM_CONFIG: &str = "llm_config";
 
 /// Reads the configuration; refuses what is not supported.
 pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<Config, E> {
@@ -78,6 +81,9 @@ pub(super) fn read_alone(checkpoint: &Checkpoint, observer: &dyn Observer) -> Re
     if let Some((key, value)) = NESTED.iter().find_map(|k| hparams.get(k).map(|v| (k, v))) {
         return Err(HparamError::unsupported(key, value).into());
     }
+    if hparams.has(LLM_CONFIG) {
+        hparams.set(TEXT_CONFIG, hparams.get(LLM_CONFIG).cloned().unwrap_or_default());
+    }
     if let Some(text) = hparams.get(TEXT_CONFIG).cloned() {
         let text = text.as_object().ok_or_else(|| HparamError::wrong(TEXT_CONFIG, &text, "an object"))?;
         hparams.merge(text);
@@ -115,8 +121,8 @@ fn count_predicting(checkpoint: &Checkpoint, names: &[&str], h: &mut Hparams) ->
 /// The class of the text model (`get_model_architecture`).
 fn architecture(file: &Hparams) -> Option<String> {
     let first = |list: Option<&Value>| Some(list?.as_array()?.first()?.as_str()?.to_owned());
-    let text =
-        file.get(TEXT_CONFIG).and_then(|text| first(text.get("architectures").filter(|a| !a.is_null())));
+    let text = if file.has(LLM_CONFIG) { LLM_CONFIG } else { TEXT_CONFIG };
+    let text = file.get(text).and_then(|text| first(text.get("architectures").filter(|a| !a.is_null())));
     text.or_else(|| file.architecture().map(str::to_owned))
 }
 

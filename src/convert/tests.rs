@@ -263,8 +263,10 @@ fn what_is_not_supported_is_named() {
     let nvfp4 = json!({ "quantization_config": { "quant_method": "modelopt", "quant_algo": "NVFP4" } });
     let e = refused(&llama(nvfp4), &rows);
     assert!(matches!(&e, E::Quantized { method } if method == "NVFP4"), "{e}");
-    let e = refused(&llama(json!({ "llm_config": {} })), &rows);
-    assert!(matches!(&e, E::Hparam(HparamError::Unsupported { key, .. }) if key == "llm_config"), "{e}");
+    let e = refused(&llama(json!({ "thinker_config": {} })), &rows);
+    assert!(matches!(&e, E::Hparam(HparamError::Unsupported { key, .. }) if key == "thinker_config"), "{e}");
+    let e = refused(&llama(json!({ "llm_config": { "architectures": ["NoSuchModel"] } })), &rows);
+    assert!(matches!(&e, E::Architecture(name) if name == "NoSuchModel"), "{e}");
     let e = refused(&llama(json!({ "text_config": 7 })), &rows);
     assert!(matches!(&e, E::Hparam(HparamError::Type { key, .. }) if key == "text_config"), "{e}");
     let e = refused(&llama(json!({ "max_position_embeddings": 256.0 })), &rows);

@@ -14,6 +14,9 @@ use super::options::Override;
 const SEVENTY_B: [(&str, u64); 6] =
     [("llama", 80), ("llama-embed", 80), ("qwen2", 80), ("deci", 80), ("olmo", 80), ("jais2", 68)];
 
+/// Keys without which the reference loads no such model, and so quantizes none, that its own converter leaves out.
+const NEEDED: [(&str, &str); 1] = [("exaone", "attention.layer_norm_rms_epsilon")];
+
 /// Numbers of a model that decide types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -47,6 +50,13 @@ impl Facts {
         let blocks = reader
             .number("block_count")?
             .ok_or_else(|| LayoutError::MissingKey(reader.key("block_count")))?;
+        if let Some((_, needed)) = NEEDED.iter().find(|(a, _)| *a == architecture) {
+            let key = reader.key(needed);
+            let stated = |o: &Override| o.key == key && matches!(o.value, KvValue::Float(_));
+            if metadata.get(&key).is_none() && !overrides.iter().any(stated) {
+                return Err(LayoutError::MissingKey(key));
+            }
+        }
         let experts = reader.number("expert_count")?.unwrap_or(0);
         let heads = reader.first_of_layers("attention.head_count", blocks)?.unwrap_or(0);
         let kv_heads = reader.first_of_layers("attention.head_count_kv", blocks)?.unwrap_or(heads);
@@ -138,6 +148,17 @@ mod tests {
             "metadata key `llama.attention.head_count` has 1 entries where 2 are needed"
         );
         assert!(matches!(llama("many".into(), None), Err(LayoutError::KeyType(_))));
+    }
+
+    #[test]
+    fn what_the_reference_would_not_load_has_no_facts() {
+        let pairs = [("general.architecture", Value::from("exaone")), ("exaone.block_count", 2u32.into())];
+        let key = "exaone.attention.layer_norm_rms_epsilon";
+        let expected = format!("metadata key `{key}` is missing");
+        let missing = |overrides: &[&str]| facts(&pairs, overrides).map_err(|e| e.to_string());
+        assert_eq!(missing(&[]), Err(expected.clone()));
+        assert_eq!(missing(&[&format!("{key}=int:1")]), Err(expected));
+        assert_eq!(missing(&[&format!("{key}=float:1e-5")]).map(|f| f.layers), Ok(2));
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl Explain for LayoutError {
                     .to_owned()
             }
             LayoutError::ImatrixRequired { .. } => NEEDS_IMATRIX.to_owned(),
+            LayoutError::MissingKey(key) => {
+                format!(
+                    "llama.cpp loads no such model without it; if you know it, state it: --override-kv {key}=TYPE:VALUE"
+                )
+            }
             LayoutError::NotBuilt { .. } => "choose another method".to_owned(),
             LayoutError::Width { .. } | LayoutError::NoFallback { .. } => {
                 "choose a type whose blocks fit the width".to_owned()
