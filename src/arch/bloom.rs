@@ -1,7 +1,7 @@
 //! Bloom: query, key and value of a head side by side, and positions by the slope of attention.
 
 use super::key::{BLOCK_COUNT, single_of};
-use super::tensor_sets::ENDS;
+use super::tensor_sets::{ENDS, FUSED_ATTENTION, PLAIN_FFN};
 use super::{By, Cut, Family, HparamError, Hparams, Key, Tensor};
 
 /// `BloomModel` in the reference's `conversion/bloom.py`.
@@ -9,18 +9,7 @@ pub(super) static BLOOM: Family = Family {
     name: "bloom",
     architectures: &["BloomForCausalLM", "BloomModel"],
     renamed: &[("transformer.", "")],
-    tensors: &[
-        ENDS,
-        &[
-            Tensor::TokenEmbdNorm,
-            Tensor::AttnNorm,
-            Tensor::AttnQkv,
-            Tensor::AttnOut,
-            Tensor::FfnNorm,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-        ],
-    ],
+    tensors: &[ENDS, FUSED_ATTENTION, PLAIN_FFN, &[Tensor::TokenEmbdNorm]],
     names: &[
         (Tensor::TokenEmbd, &["word_embeddings"]),
         (Tensor::TokenEmbdNorm, &["word_embeddings_layernorm"]),

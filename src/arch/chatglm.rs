@@ -3,14 +3,14 @@
 
 use super::hparams::double;
 use super::key::BLOCK_COUNT;
-use super::tensor_sets::{ATTENTION, ENDS};
+use super::tensor_sets::{ATTENTION, ENDS, PLAIN_FFN};
 use super::{Extent, Family, HparamError, Hparams, Key, Tensor, Vocabulary};
 
 /// `ChatGLMModel` in the reference's `conversion/chatglm.py`.
 pub(super) static CHATGLM: Family = Family {
     name: "chatglm",
     architectures: &["GlmForCausalLM"],
-    tensors: &[ENDS, ATTENTION, &[Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp]],
+    tensors: &[ENDS, ATTENTION, PLAIN_FFN],
     shapes: &[(Tensor::FfnUp, &[Extent::TwoFeedForward, Extent::Embedding])],
     keys: &[
         // The width of the embeddings, where no length is stated.

@@ -1,11 +1,11 @@
 //! DeepSeek: experts besides shared ones; from the second version on, keys and values made of a narrow vector, whose
 //! matrices are split so that llama.cpp can multiply queries with the narrow vector itself.
 
-use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS, ROUTED_EXPERTS, SHARED_EXPERTS};
 use serde_json::Value as Json;
 
 use super::hparams::double;
 use super::key::{NO_ROPE_SCALING, ROPE_DIMENSIONS, VOCABULARY_SIZE, count_if, count_of, single_of};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS, NEXTN, ROUTED_EXPERTS, SHARED_EXPERTS};
 use super::{
     By, Cut, Extent, Family, Heads, HparamError, Hparams, Key, Model, MoreLayers, Stack, Store, Tensor,
     Vocabulary, When,
@@ -80,6 +80,7 @@ const MLA: Family = Family {
         GATED_FFN,
         ROUTED_EXPERTS,
         SHARED_EXPERTS,
+        NEXTN,
         &[
             Tensor::AttnNorm,
             Tensor::AttnQ,
@@ -92,12 +93,6 @@ const MLA: Family = Family {
             Tensor::AttnKvANorm,
             Tensor::AttnOut,
             Tensor::FfnExpProbsB,
-            Tensor::NextnEhProj,
-            Tensor::NextnEmbedTokens,
-            Tensor::NextnEnorm,
-            Tensor::NextnHnorm,
-            Tensor::NextnSharedHeadHead,
-            Tensor::NextnSharedHeadNorm,
         ],
     ],
     shapes: &[

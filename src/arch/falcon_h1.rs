@@ -1,11 +1,11 @@
 //! Falcon-H1: attention and a state-space part side by side in every layer, and factors on nearly everything.
 
-use super::tensor_sets::{ATTENTION, ENDS};
 use serde_json::Value as Json;
 
 use super::hparams::{count, double, single};
 use super::key::{BLOCK_COUNT, VOCABULARY_SIZE, count_of};
 use super::mamba::{A_COLUMN, D_COLUMN, TIME_STEP, VECTOR_A, epsilon, stated_or};
+use super::tensor_sets::{ATTENTION, ENDS, STATE_SPACE};
 use super::{Factors, Family, HparamError, Hparams, Key, Reshape, Tensor};
 
 /// `FalconH1Model` in the reference's `conversion/falcon_h1.py`. Keys are looked for with and without `mamba_` before.
@@ -16,19 +16,8 @@ pub(super) static FALCON_H1: Family = Family {
     tensors: &[
         ENDS,
         ATTENTION,
-        &[
-            Tensor::SsmIn,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmA,
-            Tensor::SsmD,
-            Tensor::SsmNorm,
-            Tensor::SsmOut,
-            Tensor::FfnNormBare,
-            Tensor::FfnGate,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-        ],
+        STATE_SPACE,
+        &[Tensor::FfnNormBare, Tensor::FfnGate, Tensor::FfnDown, Tensor::FfnUp],
     ],
     names: &[
         (Tensor::FfnGate, &["model.layers.{}.feed_forward.gate_proj"]),
@@ -113,7 +102,8 @@ fn factors(name: &str, h: &Hparams) -> Result<Factors, HparamError> {
         let inner = u64::from(inner(h)?);
         let number = |key: &str| count(key, stated(h, key)?).map(u64::from);
         let states = number("mamba_n_groups")? * number("mamba_d_state")?;
-        let ends = [inner, 2 * inner, 2 * inner + states, 2 * inner + 2 * states, u64::MAX];
+        let after = |states: u64| states.saturating_add(2 * inner);
+        let ends = [inner, 2 * inner, after(states), after(states.saturating_mul(2)), u64::MAX];
         let rows = ends.into_iter().enumerate().map(|(n, end)| Ok((end, of_list("ssm_multipliers", n)?)));
         return Ok(Factors {
             all: all(&["ssm_in_multiplier"])?,
@@ -128,4 +118,22 @@ fn factors(name: &str, h: &Hparams) -> Result<Factors, HparamError> {
 
 fn stated<'a>(h: &'a Hparams, key: &str) -> Result<&'a Json, HparamError> {
     h.get(key).ok_or_else(|| HparamError::missing(&[key]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_end_where_no_number_says() {
+        let config = serde_json::json!({
+            "mamba_d_ssm": u32::MAX, "mamba_d_head": 1, "mamba_n_groups": u32::MAX, "mamba_d_state": u32::MAX,
+            "ssm_in_multiplier": 2.0, "ssm_multipliers": [1.0, 2.0, 3.0, 4.0, 5.0]
+        });
+        let h = Hparams::new(serde_json::from_value(config).unwrap());
+        let found = factors("model.layers.0.mamba.in_proj.weight", &h).unwrap();
+        let ends: Vec<u64> = found.rows.iter().map(|(end, _)| *end).collect();
+        assert!(ends.is_sorted(), "{ends:?}");
+        assert_eq!((found.all, ends[4]), (vec![2.0], u64::MAX));
+    }
 }

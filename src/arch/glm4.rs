@@ -2,7 +2,7 @@
 
 use super::deepseek::EXPERTS;
 use super::key::count_if;
-use super::tensor_sets::{ATTENTION, ENDS, HEAD_NORMS, ROUTED_EXPERTS, SHARED_EXPERTS};
+use super::tensor_sets::{ATTENTION, ENDS, HEAD_NORMS, NEXTN, PLAIN_FFN, ROUTED_EXPERTS, SHARED_EXPERTS};
 use super::{Extent, Family, HparamError, Key, Model, MoreLayers, Store, Tensor, Vocabulary, When};
 use crate::gguf::Value;
 
@@ -10,11 +10,7 @@ use crate::gguf::Value;
 pub(super) static GLM4: Family = Family {
     name: "glm4",
     architectures: &["Glm4ForCausalLM"],
-    tensors: &[
-        ENDS,
-        ATTENTION,
-        &[Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp, Tensor::SelfAttnPostNorm, Tensor::FfnPostNorm],
-    ],
+    tensors: &[ENDS, ATTENTION, PLAIN_FFN, &[Tensor::SelfAttnPostNorm, Tensor::FfnPostNorm]],
     shapes: &[(Tensor::FfnUp, &[Extent::TwoFeedForward, Extent::Embedding])],
     keys: &[
         Key::Common,
@@ -43,19 +39,8 @@ pub(super) static GLM4_MOE: Family = Family {
         HEAD_NORMS,
         ROUTED_EXPERTS,
         SHARED_EXPERTS,
-        &[
-            Tensor::AttnPostNorm,
-            Tensor::FfnGate,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-            Tensor::FfnExpProbsB,
-            Tensor::NextnEhProj,
-            Tensor::NextnEmbedTokens,
-            Tensor::NextnEnorm,
-            Tensor::NextnHnorm,
-            Tensor::NextnSharedHeadHead,
-            Tensor::NextnSharedHeadNorm,
-        ],
+        NEXTN,
+        &[Tensor::AttnPostNorm, Tensor::FfnGate, Tensor::FfnDown, Tensor::FfnUp, Tensor::FfnExpProbsB],
     ],
     shapes: &[
         (Tensor::FfnGateShexp, &[Extent::Any, Extent::Embedding]),

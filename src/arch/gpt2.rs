@@ -1,7 +1,7 @@
 //! GPT-2: matrices that lie on their side.
 
 use super::key::{BLOCK_COUNT, count_of, single_of};
-use super::tensor_sets::ENDS;
+use super::tensor_sets::{ENDS, FUSED_ATTENTION, PLAIN_FFN};
 use super::{By, Cut, Extent, Family, Key, Skip, Tensor};
 
 /// `GPT2Model` in the reference's `conversion/gpt2.py`. Where that ends with an exception over the masks of attention
@@ -11,18 +11,7 @@ pub(super) static GPT2: Family = Family {
     architectures: &["GPT2LMHeadModel"],
     stripped: &["transformer."],
     skipped: &[Skip::Suffix(".attn.bias"), Skip::Suffix(".attn.masked_bias")],
-    tensors: &[
-        ENDS,
-        &[
-            Tensor::PosEmbd,
-            Tensor::AttnNorm,
-            Tensor::AttnQkv,
-            Tensor::AttnOut,
-            Tensor::FfnNorm,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-        ],
-    ],
+    tensors: &[ENDS, FUSED_ATTENTION, PLAIN_FFN, &[Tensor::PosEmbd]],
     names: &[
         (Tensor::TokenEmbd, &["wte"]),
         (Tensor::PosEmbd, &["wpe"]),

@@ -2,24 +2,14 @@
 
 use super::hparams::double;
 use super::key::{BLOCK_COUNT, count_of, single_of};
-use super::tensor_sets::ENDS;
+use super::tensor_sets::{ENDS, FUSED_ATTENTION, PLAIN_FFN};
 use super::{By, Cut, Extent, Family, HparamError, Key, Tensor};
 
 /// `GPTNeoXModel` in the reference's `conversion/gptneox.py`. (It writes no `general.file_type`.)
 pub(super) static GPT_NEOX: Family = Family {
     name: "gptneox",
     architectures: &["GPTNeoXForCausalLM"],
-    tensors: &[
-        ENDS,
-        &[
-            Tensor::AttnNorm,
-            Tensor::AttnQkv,
-            Tensor::AttnOut,
-            Tensor::FfnNorm,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-        ],
-    ],
+    tensors: &[ENDS, FUSED_ATTENTION, PLAIN_FFN],
     names: &[
         (Tensor::TokenEmbd, &["gpt_neox.embed_in"]),
         (Tensor::OutputNorm, &["gpt_neox.final_layer_norm"]),

@@ -8,7 +8,7 @@ use super::granite::{
 };
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE, count_of, integers};
 use super::mamba::{A_COLUMN, D_COLUMN, ENDLESS, TIME_STEP, VECTOR_A};
-use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS};
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS, STATE_SPACE};
 use super::{Extent, Family, HparamError, Hparams, Key, Model, Reshape, Split, Tensor, Vocabulary};
 use crate::gguf::Value;
 
@@ -57,22 +57,7 @@ const HYBRID: Family = Family {
 };
 
 const EXPERTS: Family = Family {
-    tensors: &[
-        ENDS,
-        ATTENTION,
-        ROUTED_EXPERTS,
-        SHARED_EXPERTS,
-        &[
-            Tensor::SsmIn,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmA,
-            Tensor::SsmD,
-            Tensor::SsmNorm,
-            Tensor::SsmOut,
-            Tensor::FfnNorm,
-        ],
-    ],
+    tensors: &[ENDS, ATTENTION, ROUTED_EXPERTS, SHARED_EXPERTS, STATE_SPACE, &[Tensor::FfnNorm]],
     splits: &[
         Split {
             name: "model.layers.{}.block_sparse_moe.input_linear",
@@ -87,20 +72,7 @@ const EXPERTS: Family = Family {
 };
 
 const DENSE: Family = Family {
-    tensors: &[
-        ENDS,
-        ATTENTION,
-        GATED_FFN,
-        &[
-            Tensor::SsmIn,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmA,
-            Tensor::SsmD,
-            Tensor::SsmNorm,
-            Tensor::SsmOut,
-        ],
-    ],
+    tensors: &[ENDS, ATTENTION, GATED_FFN, STATE_SPACE],
     names: &[(Tensor::FfnDown, &["model.layers.{}.shared_mlp.output_linear"])],
     shapes: &[
         VECTOR_A,

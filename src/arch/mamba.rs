@@ -2,7 +2,7 @@
 
 use super::hparams::double;
 use super::key::BLOCK_COUNT;
-use super::tensor_sets::ENDS;
+use super::tensor_sets::{ENDS, STATE_SPACE};
 use super::{Extent, Family, HparamError, Hparams, Key, Model, Reshape, Tensor, Vocabulary};
 use crate::gguf::Value;
 
@@ -64,19 +64,7 @@ pub(super) static MAMBA2: Family = Family {
     architectures: &["Mamba2ForCausalLM"],
     // Codestral's names.
     renamed: &[("model.backbone", "backbone"), ("model.lm_head", "lm_head"), TIME_STEP],
-    tensors: &[
-        ENDS,
-        &[
-            Tensor::AttnNorm,
-            Tensor::SsmIn,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmA,
-            Tensor::SsmD,
-            Tensor::SsmNorm,
-            Tensor::SsmOut,
-        ],
-    ],
+    tensors: &[ENDS, STATE_SPACE, &[Tensor::AttnNorm]],
     names: NAMES,
     shapes: &[VECTOR_A],
     reshaped: &[A_COLUMN, D_COLUMN, (Tensor::SsmNorm, Reshape::Rows(|h| or(h, &["n_groups"], 1)))],

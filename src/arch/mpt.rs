@@ -1,29 +1,17 @@
 //! MPT: query, key and value in one matrix, and positions by the slope of attention.
 
-use super::tensor_sets::{ENDS, HEAD_NORMS};
 use serde_json::Value as Json;
 
 use super::hparams::{count, single};
 use super::key::{BLOCK_COUNT, count_of};
+use super::tensor_sets::{ENDS, FUSED_ATTENTION, HEAD_NORMS, PLAIN_FFN};
 use super::{Extent, Family, Key, Model, Tensor};
 
 /// `MPTModel` in the reference's `conversion/mpt.py`. (It writes no `general.file_type`.)
 pub(super) static MPT: Family = Family {
     name: "mpt",
     architectures: &["MPTForCausalLM"],
-    tensors: &[
-        ENDS,
-        HEAD_NORMS,
-        &[
-            Tensor::AttnNorm,
-            Tensor::AttnQkv,
-            Tensor::AttnOut,
-            Tensor::FfnNorm,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-            Tensor::PosEmbd,
-        ],
-    ],
+    tensors: &[ENDS, HEAD_NORMS, FUSED_ATTENTION, PLAIN_FFN, &[Tensor::PosEmbd]],
     names: &[
         (Tensor::PosEmbd, &["transformer.wpe"]),
         (Tensor::TokenEmbd, &["transformer.wte"]),

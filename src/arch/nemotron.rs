@@ -2,15 +2,15 @@
 
 use super::hparams::single;
 use super::key::{PARTIAL_ROPE_DIMENSIONS, VOCABULARY_SIZE, single_of};
-use super::tensor_sets::{ATTENTION, ENDS};
-use super::{Family, Key, Model, Tensor, Vocabulary};
+use super::tensor_sets::{ATTENTION, ENDS, PLAIN_FFN};
+use super::{Family, Key, Model, Vocabulary};
 use serde_json::Value as Json;
 
 /// `NemotronModel` in the reference's `conversion/nemotron.py`.
 pub(super) static NEMOTRON: Family = Family {
     name: "nemotron",
     architectures: &["NemotronForCausalLM"],
-    tensors: &[ENDS, ATTENTION, &[Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp]],
+    tensors: &[ENDS, ATTENTION, PLAIN_FFN],
     shifted_norms: true,
     keys: &[
         Key::Common,

@@ -1,7 +1,6 @@
 //! Nemotron-H and Nemotron 3: layers of one part each, which is as Mamba 2's, or attention, or a feed-forward part, the
 //! latter with experts in newer models.
 
-use super::tensor_sets::{ATTENTION, ENDS};
 use serde_json::Value as Json;
 
 use super::granite::GRANITE_LIKE;
@@ -11,6 +10,7 @@ use super::granite_hybrid::{
 use super::hparams::single;
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE, count_if, count_of, integers};
 use super::mamba::{A_COLUMN, D_COLUMN, ENDLESS, TIME_STEP, VECTOR_A};
+use super::tensor_sets::{ATTENTION, ENDS, STATE_SPACE};
 use super::{Extent, Family, HparamError, Hparams, Key, Model, Stack, Store, Tensor, Vocabulary, When};
 
 /// `NemotronHModel` in the reference's `conversion/nemotron.py`, without experts.
@@ -59,14 +59,8 @@ static NEMOTRON_H_MOE: Family = Family {
     tensors: &[
         ENDS,
         ATTENTION,
+        STATE_SPACE,
         &[
-            Tensor::SsmIn,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmA,
-            Tensor::SsmD,
-            Tensor::SsmNorm,
-            Tensor::SsmOut,
             Tensor::FfnGateInp,
             Tensor::FfnUpExps,
             Tensor::FfnDownExps,
@@ -123,21 +117,7 @@ static NEMOTRON_H_MOE: Family = Family {
 
 const NEMOTRON_H_LIKE: Family = Family {
     renamed: &[("text_model.", ""), TIME_STEP, ("e_score_correction_bias", "e_score_correction.bias")],
-    tensors: &[
-        ENDS,
-        ATTENTION,
-        &[
-            Tensor::SsmIn,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmA,
-            Tensor::SsmD,
-            Tensor::SsmNorm,
-            Tensor::SsmOut,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-        ],
-    ],
+    tensors: &[ENDS, ATTENTION, STATE_SPACE, &[Tensor::FfnDown, Tensor::FfnUp]],
     names: &[
         (Tensor::TokenEmbd, EMBEDDINGS),
         (Tensor::OutputNorm, OUTPUT_NORM),

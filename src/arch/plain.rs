@@ -2,7 +2,7 @@
 
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE};
 use super::llama::{LLAMA_KEYS, LLAMA_LIKE};
-use super::tensor_sets::{ATTENTION, ENDS};
+use super::tensor_sets::{ATTENTION, ENDS, PLAIN_FFN};
 use super::{Family, Key, Tensor};
 
 /// `SmolLM3Model` in the reference's `conversion/llama.py`.
@@ -22,7 +22,7 @@ pub(super) static ARCEE: Family = Family {
 pub(super) static STARCODER2: Family = Family {
     name: "starcoder2",
     architectures: &["Starcoder2ForCausalLM"],
-    tensors: &[ENDS, ATTENTION, &[Tensor::FfnNorm, Tensor::FfnDown, Tensor::FfnUp]],
+    tensors: &[ENDS, ATTENTION, PLAIN_FFN],
     ..Family::PLAIN
 };
 

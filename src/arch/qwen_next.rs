@@ -3,7 +3,7 @@
 
 use super::key::count_of;
 use super::qwen_moe::QWEN_MOE;
-use super::tensor_sets::{ATTENTION, ENDS, HEAD_NORMS, ROUTED_EXPERTS, SHARED_EXPERTS};
+use super::tensor_sets::{ATTENTION, ENDS, HEAD_NORMS, NEXTN, ROUTED_EXPERTS, SHARED_EXPERTS};
 use super::{By, Cut, Extent, Family, HparamError, Key, LAYERS, Model, MoreLayers, Tensor, Tiled};
 use crate::gguf::Value;
 
@@ -17,24 +17,9 @@ pub(super) static QWEN3_NEXT: Family = Family {
         HEAD_NORMS,
         ROUTED_EXPERTS,
         SHARED_EXPERTS,
-        &[
-            Tensor::AttnPostNorm,
-            Tensor::AttnGate,
-            Tensor::AttnQkv,
-            Tensor::FfnGateInpShexp,
-            Tensor::SsmA,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmNorm,
-            Tensor::SsmBetaAlpha,
-            Tensor::SsmOut,
-            Tensor::NextnEhProj,
-            Tensor::NextnEmbedTokens,
-            Tensor::NextnEnorm,
-            Tensor::NextnHnorm,
-            Tensor::NextnSharedHeadHead,
-            Tensor::NextnSharedHeadNorm,
-        ],
+        NEXTN,
+        LINEAR_ATTENTION,
+        &[Tensor::FfnGateInpShexp, Tensor::SsmBetaAlpha],
     ],
     cuts: &[Cut {
         name: "model.layers.{}.linear_attn.in_proj_qkvz",
@@ -50,6 +35,18 @@ pub(super) static QWEN3_NEXT: Family = Family {
     keys: NEXT_KEYS,
     ..NEXT_LIKE
 };
+
+/// A layer whose attention is linear, but for what its steps and rates come of; and a norm that all layers have.
+const LINEAR_ATTENTION: &[Tensor] = &[
+    Tensor::AttnPostNorm,
+    Tensor::AttnGate,
+    Tensor::AttnQkv,
+    Tensor::SsmA,
+    Tensor::SsmConv1d,
+    Tensor::SsmDt,
+    Tensor::SsmNorm,
+    Tensor::SsmOut,
+];
 
 /// What the Qwen 3.5 line has of Qwen 3 Next.
 const NEXT_LIKE: Family = Family {
@@ -82,27 +79,9 @@ pub(super) static QWEN35: Family = Family {
         ENDS,
         ATTENTION,
         HEAD_NORMS,
-        &[
-            Tensor::AttnPostNorm,
-            Tensor::AttnGate,
-            Tensor::AttnQkv,
-            Tensor::FfnGate,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-            Tensor::SsmA,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmNorm,
-            Tensor::SsmBeta,
-            Tensor::SsmAlpha,
-            Tensor::SsmOut,
-            Tensor::NextnEhProj,
-            Tensor::NextnEmbedTokens,
-            Tensor::NextnEnorm,
-            Tensor::NextnHnorm,
-            Tensor::NextnSharedHeadHead,
-            Tensor::NextnSharedHeadNorm,
-        ],
+        NEXTN,
+        LINEAR_ATTENTION,
+        &[Tensor::FfnGate, Tensor::FfnDown, Tensor::FfnUp, Tensor::SsmBeta, Tensor::SsmAlpha],
     ],
     ..QWEN35_LIKE
 };
@@ -117,25 +96,9 @@ pub(super) static QWEN35_MOE: Family = Family {
         HEAD_NORMS,
         ROUTED_EXPERTS,
         SHARED_EXPERTS,
-        &[
-            Tensor::AttnPostNorm,
-            Tensor::AttnGate,
-            Tensor::AttnQkv,
-            Tensor::FfnGateInpShexp,
-            Tensor::SsmA,
-            Tensor::SsmConv1d,
-            Tensor::SsmDt,
-            Tensor::SsmNorm,
-            Tensor::SsmBeta,
-            Tensor::SsmAlpha,
-            Tensor::SsmOut,
-            Tensor::NextnEhProj,
-            Tensor::NextnEmbedTokens,
-            Tensor::NextnEnorm,
-            Tensor::NextnHnorm,
-            Tensor::NextnSharedHeadHead,
-            Tensor::NextnSharedHeadNorm,
-        ],
+        NEXTN,
+        LINEAR_ATTENTION,
+        &[Tensor::FfnGateInpShexp, Tensor::SsmBeta, Tensor::SsmAlpha],
     ],
     ..QWEN35_LIKE
 };

@@ -1,25 +1,14 @@
 //! StarCoder 1 and SantaCoder: GPT-2 with one key head.
 
 use super::key::{BLOCK_COUNT, count_of, single_of};
-use super::tensor_sets::ENDS;
+use super::tensor_sets::{ENDS, FUSED_ATTENTION, PLAIN_FFN};
 use super::{Extent, Family, Key, Tensor};
 
 /// `StarCoderModel` in the reference's `conversion/starcoder.py`.
 pub(super) static STARCODER: Family = Family {
     name: "starcoder",
     architectures: &["GPTBigCodeForCausalLM"],
-    tensors: &[
-        ENDS,
-        &[
-            Tensor::PosEmbd,
-            Tensor::AttnNorm,
-            Tensor::AttnQkv,
-            Tensor::AttnOut,
-            Tensor::FfnNorm,
-            Tensor::FfnDown,
-            Tensor::FfnUp,
-        ],
-    ],
+    tensors: &[ENDS, FUSED_ATTENTION, PLAIN_FFN, &[Tensor::PosEmbd]],
     names: &[
         (Tensor::PosEmbd, &["transformer.wpe"]),
         (Tensor::TokenEmbd, &["transformer.wte"]),

@@ -1,6 +1,7 @@
 //! The result of a conversion before any weight is read.
 
 use crate::arch::Factors;
+use crate::checkpoint::Dtype;
 use crate::gguf::{GgmlType, Metadata};
 
 /// What `convert_hf_to_gguf.py --outtype` knows.
@@ -13,6 +14,42 @@ pub enum OutType {
     Q8_0,
     /// The type of the first tensor of two or more dimensions that has a 16-bit type, else F16.
     Auto,
+}
+
+impl OutType {
+    /// What `auto` stands for among tensors of these types, in order: the first 16-bit one, else F16.
+    pub(super) fn resolve(self, types: impl IntoIterator<Item = Dtype>) -> Self {
+        if self != OutType::Auto {
+            return self;
+        }
+        let of_16_bits = |ty| match ty {
+            Dtype::BF16 => Some(OutType::BF16),
+            Dtype::F16 => Some(OutType::F16),
+            _ => None,
+        };
+        types.into_iter().find_map(of_16_bits).unwrap_or(OutType::F16)
+    }
+
+    /// The type of a matrix whose rows have so many values: F16 where they are no whole blocks.
+    pub(super) fn of_rows(self, values: u64) -> GgmlType {
+        let ty = match self {
+            OutType::F32 => GgmlType::F32,
+            OutType::F16 | OutType::Auto => GgmlType::F16,
+            OutType::BF16 => GgmlType::BF16,
+            OutType::Q8_0 => GgmlType::Q8_0,
+        };
+        if values.is_multiple_of(ty.block_size() as u64) { ty } else { GgmlType::F16 }
+    }
+
+    /// `general.file_type` (`LlamaFileType`).
+    pub(super) fn file_type(self) -> u32 {
+        match self {
+            OutType::F32 => 0,
+            OutType::F16 | OutType::Auto => 1,
+            OutType::Q8_0 => 7,
+            OutType::BF16 => 32,
+        }
+    }
 }
 
 /// A whole GGUF file but for the weights, and how to make those.
@@ -254,6 +291,31 @@ pub(super) fn tiles(groups: u64, each: u64) -> impl Iterator<Item = u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn auto_is_the_first_type_of_16_bits() {
+        use Dtype::{BF16, F16, F32, F64};
+        let check = |types: &[Dtype], expected| {
+            assert_eq!(OutType::Auto.resolve(types.iter().copied()), expected, "{types:?}");
+            assert_eq!(OutType::Q8_0.resolve(types.iter().copied()), OutType::Q8_0);
+        };
+        check(&[F32, BF16, F16], OutType::BF16);
+        check(&[F16, BF16], OutType::F16);
+        check(&[F64, F32], OutType::F16);
+        check(&[], OutType::F16);
+    }
+
+    #[test]
+    fn rows_of_no_whole_blocks_are_half() {
+        for (out, values, expected) in [
+            (OutType::Q8_0, 64, GgmlType::Q8_0),
+            (OutType::Q8_0, 48, GgmlType::F16),
+            (OutType::BF16, 5, GgmlType::BF16),
+            (OutType::F32, 1, GgmlType::F32),
+        ] {
+            assert_eq!(out.of_rows(values), expected, "{out:?} {values}");
+        }
+    }
 
     #[test]
     fn tiles_take_one_of_each_group() {

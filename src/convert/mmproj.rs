@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::config::json;
 use super::parameters::QUANTIZATION_VERSION;
 use super::source::plain_type;
+use super::tensors::MAX_DIMENSIONS;
 use super::{
     Blueprint, Change, ConvertError as E, ConvertOptions, OutType, Part, Recipe, RowOrder, TensorRecipe,
 };
@@ -19,15 +20,12 @@ use crate::arch::Hparams;
 use crate::arch::config_class::{self, Read};
 use crate::arch::vision::{self, COMMON, HEADS, Held, LAYERS, Made, Place, Seeing, Tower};
 use crate::base::units;
-use crate::checkpoint::{Checkpoint, Dtype, SourceTensor};
+use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::event::{Code, Event, Observer};
 use crate::gguf::{GgmlType, Metadata, Value};
 
 /// `general.architecture`.
 const ARCHITECTURE: &str = "clip";
-
-/// Most dimensions that a tensor in a GGUF file has.
-const MAX_DIMENSIONS: usize = 4;
 
 /// Why the part of a model that sees has no file.
 #[derive(Debug, Error)]
@@ -83,7 +81,12 @@ pub fn mmproj(
     }
 
     let stored = stored(checkpoint, tower);
-    let out_type = resolve(options.out_type, &stored);
+    // Each has tensors; what is said of so many more would fill the memory before that is seen.
+    if let Some(missing) = u32::try_from(stored.len()).ok().filter(|tensors| (1..layers).contains(tensors)) {
+        return Err(E::Layers { layers, missing });
+    }
+    let matrices = stored.iter().map(|(_, tensor)| &tensor.entry).filter(|entry| entry.shape.len() >= 2);
+    let out_type = options.out_type.resolve(matrices.map(|entry| entry.dtype));
     let seeing = Seeing { model: &model, tower: &hparams, preprocessor: &preprocessor };
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", ARCHITECTURE);
@@ -98,7 +101,7 @@ pub fn mmproj(
     let tensors = Making { tower, architecture: &architecture, hparams: &hparams, layers, heads, out_type };
     let tensors = tensors.recipes(&stored)?;
     super::write_general(checkpoint, &Json::Object(raw), options, &tensors, observer, &mut metadata)?;
-    metadata.set("general.file_type", file_type(out_type));
+    metadata.set("general.file_type", out_type.file_type());
     for (key, value) in written.iter() {
         metadata.set(key, value.clone());
     }
@@ -164,32 +167,6 @@ fn stored<'a>(checkpoint: &'a Checkpoint, tower: &Tower) -> Vec<(String, &'a Sou
     tensors.into_iter().filter_map(|tensor| Some((tower.known(&tensor.entry.name)?, tensor))).collect()
 }
 
-/// The type that `auto` stands for: that of the first matrix in a 16-bit type, else F16.
-fn resolve(out_type: OutType, stored: &[(String, &SourceTensor)]) -> OutType {
-    if out_type != OutType::Auto {
-        return out_type;
-    }
-    let matrices = stored.iter().filter(|(_, tensor)| tensor.entry.shape.len() >= 2);
-    matrices
-        .filter_map(|(_, tensor)| match tensor.entry.dtype {
-            Dtype::BF16 => Some(OutType::BF16),
-            Dtype::F16 => Some(OutType::F16),
-            _ => None,
-        })
-        .next()
-        .unwrap_or(OutType::F16)
-}
-
-/// `general.file_type` (`LlamaFileType`).
-fn file_type(out_type: OutType) -> u32 {
-    match out_type {
-        OutType::F32 => 0,
-        OutType::F16 | OutType::Auto => 1,
-        OutType::Q8_0 => 7,
-        OutType::BF16 => 32,
-    }
-}
-
 /// What all recipes are made with.
 struct Making<'a> {
     tower: &'a Tower,
@@ -234,6 +211,10 @@ impl Making<'_> {
     /// The tensor or tensors that one of the checkpoint's becomes.
     fn made(&self, place: &Place, tensor: &SourceTensor) -> Result<Vec<TensorRecipe>, E> {
         let shape = &tensor.entry.shape;
+        // Extents beside one of 0 may be of any size: nothing is counted by them.
+        if shape.contains(&0) {
+            return Err(misfit(tensor, "extents, none of them 0".to_owned()));
+        }
         let whole = || vec![(place.name.clone(), shape.clone(), vec![0])];
         let made = match place.made {
             Made::Thirds => thirds(&place.name, tensor)?,
@@ -264,8 +245,8 @@ impl Making<'_> {
         place: &Place,
         tensor: &SourceTensor,
     ) -> Result<TensorRecipe, E> {
-        if !(1..=MAX_DIMENSIONS).contains(&shape.len()) || shape.contains(&0) {
-            return Err(misfit(tensor, "one to four extents, none of them 0".to_owned()));
+        if !(1..=MAX_DIMENSIONS).contains(&shape.len()) {
+            return Err(misfit(tensor, "one to four extents".to_owned()));
         }
         let (entry, ty) = (&tensor.entry, plain_type(&tensor.entry)?);
         let part = |start: &u64| {
@@ -327,24 +308,19 @@ fn held(name: &str, held: Held, shape: &[u64], out_type: OutType) -> GgmlType {
     if shape.len() <= 1 || name.ends_with("_norm.weight") {
         return GgmlType::F32;
     }
-    let ty = match (held, out_type) {
-        (Held::F32, _) => return GgmlType::F32,
-        (Held::F16, _) | (Held::Kernel, OutType::F16 | OutType::Auto) => return GgmlType::F16,
-        (Held::Kernel, _) => return GgmlType::F32,
-        (Held::Usual, _) if !name.ends_with(".weight") => return GgmlType::F32,
-        (Held::Usual, OutType::F32) => GgmlType::F32,
-        (Held::Usual, OutType::F16 | OutType::Auto) => GgmlType::F16,
-        (Held::Usual, OutType::BF16) => GgmlType::BF16,
-        (Held::Usual, OutType::Q8_0) => GgmlType::Q8_0,
-    };
-    let row = shape[shape.len() - 1];
-    if row.is_multiple_of(ty.block_size() as u64) { ty } else { GgmlType::F16 }
+    match (held, out_type) {
+        (Held::F32, _) => GgmlType::F32,
+        (Held::F16, _) | (Held::Kernel, OutType::F16 | OutType::Auto) => GgmlType::F16,
+        (Held::Kernel, _) => GgmlType::F32,
+        (Held::Usual, _) if !name.ends_with(".weight") => GgmlType::F32,
+        (Held::Usual, out_type) => out_type.of_rows(shape[shape.len() - 1]),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::TensorEntry;
+    use crate::checkpoint::{Dtype, TensorEntry};
 
     fn tensor(shape: &[u64]) -> SourceTensor {
         let entry =
@@ -361,6 +337,22 @@ mod tests {
         }
         for wrong in [&[2, 1, 3, 3, 5][..], &[2, 1, 3, 5]] {
             assert!(frames("v.patch_embd.weight", &tensor(wrong)).is_err());
+        }
+    }
+
+    #[test]
+    fn tensors_without_values_are_refused() {
+        let (tower, hparams) = (vision::TOWERS[0], Hparams::new(Map::new()));
+        let (architecture, out_type) = ("x", OutType::F16);
+        let making = Making { tower, architecture, hparams: &hparams, layers: 1, heads: 1, out_type };
+        let place = |made| Place { name: "v.x.weight".to_owned(), layer: None, made, held: Held::Usual };
+        for (made, shape) in [
+            (Made::Frames, &[1 << 40, 1 << 40, 2, 0, 1][..]),
+            (Made::Thirds, &[0, 1 << 40, 1 << 40]),
+            (Made::Whole, &[0]),
+        ] {
+            let refused = making.made(&place(made), &tensor(shape));
+            assert!(matches!(refused, Err(E::Shape { .. })), "{shape:?}");
         }
     }
 

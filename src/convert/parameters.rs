@@ -179,14 +179,13 @@ fn write_common(model: &Model<'_>, keys: &mut Keys<'_>) -> Result<(), HparamErro
     Ok(())
 }
 
-/// `general.file_type` (`LlamaFileType`).
+/// `general.file_type`; that of MXFP4 where experts are of it and the rest is not quantized.
 fn file_type(out_type: OutType, scheme: &Scheme) -> u32 {
-    match out_type {
-        OutType::F32 | OutType::F16 | OutType::BF16 | OutType::Auto if *scheme == Scheme::Mxfp4 => 38,
-        OutType::F32 => 0,
-        OutType::F16 | OutType::Auto => 1,
-        OutType::Q8_0 => 7,
-        OutType::BF16 => 32,
+    const MOSTLY_MXFP4: u32 = 38;
+    match (scheme, out_type) {
+        (_, OutType::Q8_0) => out_type.file_type(),
+        (Scheme::Mxfp4, _) => MOSTLY_MXFP4,
+        _ => out_type.file_type(),
     }
 }
 

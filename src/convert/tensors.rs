@@ -17,27 +17,21 @@ use crate::arch::{
     self, Cut, Dimensions, Extent, Family, Heads, HparamError, Hparams, KEY_HEADS, LAYERS, Mapped,
     MoreLayers, QUERY_HEADS, Reshape, Rope, Tensor,
 };
-use crate::checkpoint::{Checkpoint, Dtype};
+use crate::checkpoint::Checkpoint;
 use crate::event::{Code, Event, Observer};
 use crate::gguf::GgmlType;
 
 /// Most dimensions that a tensor in a GGUF file has.
-const MAX_DIMENSIONS: usize = 4;
+pub(super) const MAX_DIMENSIONS: usize = 4;
+
+/// Most parts that a tensor with rows of zeros has: a row each, for four times as many tokens as any model knows.
+const MAX_FILLED: u64 = 1 << 20;
 
 /// The type that `auto` stands for: that of the first matrix in a 16-bit type, else F16.
 pub(super) fn resolve(out_type: OutType, checkpoint: &Checkpoint, family: &Family) -> OutType {
-    if out_type != OutType::Auto {
-        return out_type;
-    }
-    stored(checkpoint, family)
-        .iter()
-        .filter(|s| s.tensor.entry.shape.len() >= 2)
-        .find_map(|s| match s.tensor.entry.dtype {
-            Dtype::BF16 => Some(OutType::BF16),
-            Dtype::F16 => Some(OutType::F16),
-            _ => None,
-        })
-        .unwrap_or(OutType::F16)
+    let stored = stored(checkpoint, family);
+    let matrices = stored.iter().map(|source| &source.tensor.entry).filter(|entry| entry.shape.len() >= 2);
+    out_type.resolve(matrices.map(|entry| entry.dtype))
 }
 
 /// The recipes of all output tensors, in the converter's order, and the metadata that goes with computed tensors.
@@ -322,6 +316,9 @@ impl Writer<'_> {
         if let (Recipe::Rows { parts, .. }, true) = (&mut recipe.source, stored < all) {
             // Parts have the same number of rows each.
             let each = cuts::common_divisor(stored, all);
+            if all / each > MAX_FILLED {
+                return Err(misfit(source, format!("a row for each of {all} tokens, or nearly so")));
+            }
             let row: u64 = rows.shape[1..].iter().product();
             let start = |n: u64| rows.starts[0] + n * each * row;
             *parts = (0..stored / each).map(|n| source.part(start(n), None)).collect::<Result<_, E>>()?;
@@ -472,14 +469,7 @@ fn output_type(name: &str, tensor: Tensor, shape: &[u64], out_type: OutType) -> 
     if vector || tensor.stays_f32() {
         return GgmlType::F32;
     }
-    let ty = match out_type {
-        OutType::F32 => GgmlType::F32,
-        OutType::F16 | OutType::Auto => GgmlType::F16,
-        OutType::BF16 => GgmlType::BF16,
-        OutType::Q8_0 => GgmlType::Q8_0,
-    };
-    let row = shape[shape.len() - 1];
-    if row.is_multiple_of(ty.block_size() as u64) { ty } else { GgmlType::F16 }
+    out_type.of_rows(shape[shape.len() - 1])
 }
 
 /// `LlamaModel.permute`.

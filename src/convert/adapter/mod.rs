@@ -15,19 +15,17 @@ use self::pairs::{Change, What, changes};
 use super::computed::Made;
 use super::config::{self, Config, json};
 use super::general::{self, Counts, GeneralSource};
+use super::parameters::QUANTIZATION_VERSION;
 use super::quantized::Scheme;
 use super::source::plain_type;
 use super::{Blueprint, ConvertError, ConvertOptions, OutType, Recipe, TensorRecipe, tensors};
 use crate::base::units;
 use crate::checkpoint::{ADAPTER_CONFIG, Checkpoint, Dtype, TensorEntry};
 use crate::event::{Code, Event, Observer};
-use crate::gguf::{GgmlType, Metadata};
+use crate::gguf::Metadata;
 use crate::safetensors::ShardHeader;
 
 pub use self::error::AdapterError;
-
-/// Version of the quantized types (`GGML_QUANT_VERSION`).
-const QUANTIZATION_VERSION: u32 = 2;
 
 /// Settings of PEFT that change what an adapter does, and that neither the reference nor a GGUF file knows.
 const UNHEARD: [(&str, &str); 4] = [
@@ -163,18 +161,11 @@ fn wrong(key: &'static str, value: &Json, expected: &'static str) -> AdapterErro
 /// The type that `auto` stands for: that of the first pair in a 16-bit type, else F16. (The reference's help says so; the
 /// script itself ends with an error there.)
 fn resolve(out_type: OutType, changes: &[Change<'_>]) -> OutType {
-    if out_type != OutType::Auto {
-        return out_type;
-    }
     let of_pair = |change: &Change<'_>| match change.what {
-        What::Product(pair) if pair.a.entry.dtype == pair.b.entry.dtype => match pair.a.entry.dtype {
-            Dtype::BF16 => Some(OutType::BF16),
-            Dtype::F16 => Some(OutType::F16),
-            _ => None,
-        },
+        What::Product(pair) if pair.a.entry.dtype == pair.b.entry.dtype => Some(pair.a.entry.dtype),
         _ => None,
     };
-    changes.iter().find_map(of_pair).unwrap_or(OutType::F16)
+    out_type.resolve(changes.iter().filter_map(of_pair))
 }
 
 /// The recipes of all output tensors, and the parameters that they change.
@@ -195,15 +186,9 @@ fn made(
     if changes.iter().zip(&used).any(|(change, used)| change.known == "lm_head.weight" && !used) {
         return Err(AdapterError::Output.into());
     }
-    let ty = match out_type {
-        OutType::F32 => GgmlType::F32,
-        OutType::F16 | OutType::Auto => GgmlType::F16,
-        OutType::BF16 => GgmlType::BF16,
-        OutType::Q8_0 => GgmlType::Q8_0,
-    };
     let (mut tensors, mut counted) = (Vec::new(), Vec::new());
     for recipe in &recipes {
-        let made = recipes::recipes(recipe, changes, ty)?;
+        let made = recipes::recipes(recipe, changes, out_type)?;
         match &made[..] {
             // Rows of A (of embeddings, its rank) and what B has beside its own.
             [a, b] => counted.push((b.name.clone(), [&a.shape[..1], &b.shape[1..]].concat())),

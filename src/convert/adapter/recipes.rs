@@ -5,21 +5,23 @@
 //! changes is a stack of both. Source: `LoraTorchTensor` in the reference's `convert_lora_to_gguf.py`. What it cannot
 //! state as one pair is refused: other columns, transposes, tensors of more dimensions than the change has.
 
-use super::super::{Change as Arithmetic, ConvertError, Part, Recipe, RowOrder, Strides, TensorRecipe};
+use super::super::{
+    Change as Arithmetic, ConvertError, OutType, Part, Recipe, RowOrder, Strides, TensorRecipe,
+};
 use super::AdapterError as E;
 use super::pairs::{Change, Pair, What};
 use crate::arch::Tensor;
+use crate::checkpoint::SourceTensor;
 use crate::gguf::GgmlType;
 
 /// Bytes of a value of what the base model's recipes are made from: they are never read.
 pub(super) const STAND_IN: GgmlType = GgmlType::F32;
 
-/// The recipes that take the place of one of the base model's, and the shape whose values they stand for; `ty` is the
-/// type that is wanted.
+/// The recipes that take the place of one of the base model's.
 pub(super) fn recipes(
     made: &TensorRecipe,
     changes: &[Change<'_>],
-    ty: GgmlType,
+    out_type: OutType,
 ) -> Result<Vec<TensorRecipe>, ConvertError> {
     let Recipe::Rows { parts, order, change } = &made.source else { return Ok(Vec::new()) };
     let own = |part: &Part| &changes[part.shard];
@@ -43,7 +45,7 @@ pub(super) fn recipes(
         return Err(inexpressible().into());
     }
     let embeddings = made.name == format!("{}.weight", Tensor::TokenEmbd.name());
-    if first.transposed != embeddings && first.transposed {
+    if first.transposed && !embeddings {
         return Err(inexpressible().into());
     }
     let [a_type, b_type] = first.types()?;
@@ -81,8 +83,7 @@ pub(super) fn recipes(
         _ => return Err(inexpressible().into()),
     };
     let recipe = |end: &str, built: Built, change: Arithmetic| {
-        let row = built.shape[0];
-        let ty = if row.is_multiple_of(ty.block_size() as u64) { ty } else { GgmlType::F16 };
+        let ty = out_type.of_rows(built.shape[0]);
         let source = Recipe::Rows { parts: built.parts, order: built.order, change };
         TensorRecipe { name: format!("{}{end}", made.name), shape: built.shape, ty, source }
     };
@@ -102,7 +103,7 @@ fn is_of_rows(change: &Arithmetic) -> bool {
 }
 
 /// A part of one of the adapter's tensors, from its value `start` on.
-fn part_of(tensor: &crate::checkpoint::SourceTensor, start: u64, ty: GgmlType) -> Part {
+fn part_of(tensor: &SourceTensor, start: u64, ty: GgmlType) -> Part {
     let before = ty.bytes_of(start).expect("single values are blocks of these types");
     Part::new(&tensor.entry.name, tensor.shard, tensor.entry.range.start + before, ty)
 }
@@ -131,23 +132,21 @@ fn rows_of_b(part: &Part, pair: &Pair<'_>, ty: GgmlType) -> Option<Part> {
     Some(Part { strides, ..part_of(pair.b, start * pair.rank, ty) })
 }
 
-/// All A and all B, where they are alike.
+/// All A and all B, where they are alike; none where ranks or types differ.
 fn stacked(pairs: &[Pair<'_>], types: [GgmlType; 2]) -> Result<Option<(Built, Built)>, ConvertError> {
     let first = &pairs[0];
-    let (mut a, mut b) = (whole_a(first, types[0]), whole_b(first, types[1]));
     for pair in pairs {
         if pair.types()? != types || pair.rank != first.rank {
             return Ok(None);
         }
     }
-    for (built, types_part) in [(&mut a, true), (&mut b, false)] {
-        built.parts = pairs
-            .iter()
-            .map(|pair| if types_part { part_of(pair.a, 0, types[0]) } else { part_of(pair.b, 0, types[1]) })
-            .collect();
-        built.shape.push(pairs.len() as u64);
-    }
-    Ok(Some((a, b)))
+    let stack = |mut one: Built, parts: Vec<Part>| {
+        one.shape.push(parts.len() as u64);
+        Built { parts, ..one }
+    };
+    let a = pairs.iter().map(|pair| part_of(pair.a, 0, types[0])).collect();
+    let b = pairs.iter().map(|pair| part_of(pair.b, 0, types[1])).collect();
+    Ok(Some((stack(whole_a(first, types[0]), a), stack(whole_b(first, types[1]), b))))
 }
 
 /// A tensor that the adapter has as it is: the recipe with the parts where they really lie.

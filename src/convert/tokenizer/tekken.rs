@@ -6,6 +6,7 @@
 //! `Tekkenizer` of mistral-common checks. It refuses versions for which there is no template, as the reference does.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -238,17 +239,22 @@ fn merges(tokens: &[Vec<u8>]) -> Result<Strings, E> {
     Ok(merges)
 }
 
-/// Bytes in the letters that stand for them in byte-level BPE: those that are printed for themselves, the others, in
-/// their order, for the letters from U+0100 on.
-fn push_printable(bytes: &[u8], out: &mut String) {
+/// The letters that stand for bytes in byte-level BPE: those that are printed for themselves, the others, in their order,
+/// for the letters from U+0100 on.
+static LETTERS: LazyLock<[char; BYTES]> = LazyLock::new(|| {
     let is_printed = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    for &byte in bytes {
-        let code = match is_printed(byte) {
-            true => u32::from(byte),
-            false => 0x100 + (0..byte).filter(|b| !is_printed(*b)).count() as u32,
-        };
-        out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+    let mut others = '\u{100}'..;
+    let mut letters = ['\0'; BYTES];
+    for (letter, byte) in letters.iter_mut().zip(0u8..=255) {
+        let other = if is_printed(byte) { None } else { others.next() };
+        *letter = other.unwrap_or(char::from(byte));
     }
+    letters
+});
+
+/// Bytes in the letters that stand for them.
+fn push_printable(bytes: &[u8], out: &mut String) {
+    out.extend(bytes.iter().map(|byte| LETTERS[usize::from(*byte)]));
 }
 
 fn wrong(field: impl Into<String>, expected: &'static str, found: &Value) -> E {
