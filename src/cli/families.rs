@@ -67,7 +67,8 @@ pub fn page() -> String {
             What makes tokens of a model's pictures is a GGUF file of its own (`mmproj`), which llama.cpp loads beside the text\n\
             model. `convert --mmproj` writes it, and `mmproj: F16` among the methods of a models.yaml, byte for byte what\n\
             `convert_hf_to_gguf.py --mmproj` writes. The architecture is that of `vision_config` where it names one. LLaVA's own\n\
-            tower, a CLIP, the reference's converter does not take.\n\n\
+            tower, a CLIP, the reference's converter does not take. It gives the second norms of Llama 4's layers the name\n\
+            `attn_post_norm`, where its llama.cpp looks for `ln2`; so does this program.\n\n\
             | tower | `architectures` in `config.json` |\n|---|---|\n";
     for tower in TOWERS {
         let names: Vec<String> = tower.architectures.iter().map(|a| format!("`{a}`")).collect();

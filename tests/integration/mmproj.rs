@@ -59,6 +59,7 @@ towers! {
     smolvlm: "SmolVLM-500M-Instruct";
     idefics3_f32: "Idefics3-8B-Llama3";
     internvl: "InternVL3-2B";
+    llama4: "Llama-4-Maverick-17B-128E-Instruct";
 }
 
 fn seeing() -> Vec<Family> {

@@ -66,6 +66,20 @@ const DEFAULTS: &[(&str, &[(&str, Preset)])] = &[
             ("hidden_act", Text("gelu")),
         ],
     ),
+    (
+        "llama4_vision_model",
+        &[
+            ("hidden_size", Int(768)),
+            ("intermediate_size", Int(5632)),
+            ("num_hidden_layers", Int(34)),
+            ("num_attention_heads", Int(16)),
+            ("image_size", Int(448)),
+            ("patch_size", Int(14)),
+            ("norm_eps", Float(1e-5)),
+            ("pixel_shuffle_ratio", Float(0.5)),
+            ("hidden_act", Text("gelu")),
+        ],
+    ),
     ("idefics3_vision", IDEFICS3),
     ("smolvlm_vision", IDEFICS3),
 ];
@@ -94,6 +108,7 @@ const COMPOSITE: &[(&str, Inner)] = &[
     ("qwen3_vl", Inner::One("qwen3_vl")),
     ("qwen3_vl_moe", Inner::One("qwen3_vl")),
     ("gemma3", Inner::One("siglip_vision_model")),
+    ("llama4", Inner::One("llama4_vision_model")),
     ("llava", Inner::Named("clip_vision_model")),
     ("mistral3", Inner::Named("pixtral")),
     ("idefics3", Inner::One("idefics3_vision")),

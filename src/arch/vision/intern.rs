@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 
 use super::{EPSILON, Held, Made, PROJECTOR, SCALE, Seeing, Tower, activation, row, single_or};
-use crate::arch::HparamError;
 use crate::arch::hparams::double;
+use crate::arch::{HparamError, Hparams};
 use crate::gguf::Value;
 
 /// `InternVisionModel` in the reference's `conversion/internvl.py`.
@@ -50,20 +50,19 @@ pub(super) static INTERN: Tower = Tower {
         }),
         ("clip.use_silu", |s| activation(s, "silu")),
         ("clip.use_gelu", |s| activation(s, "gelu")),
-        (SCALE, scale),
+        (SCALE, |s| scale(s.model, "downsample_ratio")),
         ("clip.vision.preproc_min_tiles", |s| tiles(s, "min_dynamic_patch")),
         ("clip.vision.preproc_max_tiles", |s| tiles(s, "max_dynamic_patch")),
     ],
     ..Tower::PLAIN
 };
 
-/// Patches on a side that become one token.
-fn scale(s: &Seeing<'_>) -> Result<Option<Value>, HparamError> {
-    const KEY: &str = "downsample_ratio";
-    let ratio = s.model.get(KEY).ok_or_else(|| HparamError::missing(&[KEY]))?;
-    let scale = 1.0 / double(KEY, ratio)?;
+/// Patches on a side that become one token, of the share of them that is left.
+pub(super) fn scale(h: &Hparams, key: &str) -> Result<Option<Value>, HparamError> {
+    let ratio = h.get(key).ok_or_else(|| HparamError::missing(&[key]))?;
+    let scale = 1.0 / double(key, ratio)?;
     if !(0.0..=f64::from(u32::MAX)).contains(&scale) {
-        return Err(HparamError::wrong(KEY, ratio, "a share"));
+        return Err(HparamError::wrong(key, ratio, "a share"));
     }
     Ok(Some((scale as u32).into()))
 }

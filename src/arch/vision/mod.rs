@@ -10,6 +10,7 @@ mod config;
 mod gemma3;
 mod idefics3;
 mod intern;
+mod llama4;
 mod pixtral;
 mod qwen2_vl;
 mod qwen3_vl;
@@ -30,6 +31,7 @@ pub const TOWERS: &[&Tower] = &[
     &pixtral::PIXTRAL,
     &idefics3::IDEFICS3,
     &intern::INTERN,
+    &llama4::LLAMA4,
 ];
 
 /// The tower of a checkpoint's architecture: that of the tower itself where the configuration names one, else that of the
@@ -326,6 +328,9 @@ mod tests {
         check(gemma, "vision_tower.vision_model.head.probe", None);
         check("InternVisionModel", "mlp1.3.bias", Some("mm.model.mlp.3.bias"));
         check("InternVisionModel", "mlp1.4.bias", None);
+        let llama = "Llama4ForConditionalGeneration";
+        check(llama, "vision_model.positional_embedding_vlm", Some("v.position_embd.weight"));
+        check(llama, "vision_model.vision_adapter.mlp.fc2.weight", Some("mm.model.mlp.2.weight"));
         let ls1 = "vision_model.encoder.layers.0.ls1";
         check("InternVisionModel", ls1, Some("v.blk.0.ls1.weight"));
     }
