@@ -1,4 +1,5 @@
-//! Block kernels on one core: `cargo bench --bench kernels [-- NAME...]`, where a name is a part of a type's, like `q4`.
+//! Block kernels on one core: `cargo bench --bench kernels [-- NAME...]`, where a name is a part of a type's, like `q4`,
+//! or `sha256`: the hash of one output, and of two in step.
 //!
 //! For each type and direction, a line with
 //!
@@ -16,6 +17,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use jamph_quantizer::base::sha256::{Sha256, update_both};
 use jamph_quantizer::gguf::GgmlType::{self, *};
 use jamph_quantizer::quantize::block::{dequantize, quantize, requires_importance};
 use jamph_quantizer::quantize::simd;
@@ -67,6 +69,21 @@ fn main() {
         }
         report(ty, "back to f32", fastest(|| dequantize(ty, black_box(&blocks), &mut y)));
     }
+    if names.is_empty() || names.iter().any(|n| "sha256".contains(n.as_str())) {
+        hashes();
+    }
+}
+
+/// Bytes a second, of one stream and of two together.
+fn hashes() {
+    let bytes = vec![7; 1 << 20];
+    let (mut one, mut other) = (Sha256::default(), Sha256::default());
+    let line = |what: &str, seconds: f64, bytes: usize| {
+        println!("{:<8} {what:<14} {:>10} {:>8.2}", "sha256", "", bytes as f64 / seconds / 1e9);
+    };
+    line("one stream", fastest(|| one.update(black_box(&bytes))), bytes.len());
+    let both = fastest(|| update_both((&mut one, black_box(&bytes)), (&mut other, black_box(&bytes))));
+    line("two in step", both, 2 * bytes.len());
 }
 
 fn bytes_of(ty: GgmlType, values: usize) -> usize {

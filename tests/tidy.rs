@@ -26,8 +26,12 @@ const MAX_LINES: usize = 600;
 
 /// Where functions for vector instructions are called once the processor was found to have them: the macro for kernels,
 /// and the lookup and the search that are written with intrinsics.
-const SIMD_DISPATCH: &[&str] =
-    &["src/quantize/simd.rs", "src/quantize/block/lattice.rs", "src/quantize/block/refined.rs"];
+const SIMD_DISPATCH: &[&str] = &[
+    "src/base/sha256/shani.rs",
+    "src/quantize/simd.rs",
+    "src/quantize/block/lattice.rs",
+    "src/quantize/block/refined.rs",
+];
 
 struct Source {
     path: String,

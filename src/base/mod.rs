@@ -17,6 +17,7 @@ pub mod process;
 pub mod quote;
 pub mod redact;
 pub mod repo_id;
+pub mod sha256;
 pub mod space;
 pub mod token;
 pub mod units;

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::base::atomic::{AtomicFile, Outlives, WholeFile, commit_all};
 use crate::base::cancel::Cancel;
-use crate::base::{hash, memory, space, units};
+use crate::base::sha256::Sha256;
+use crate::base::{memory, space, units};
 use crate::checkpoint::Weights;
 use crate::convert::Blueprint;
 use crate::event::{Code, Event, Observer};
@@ -349,7 +349,7 @@ impl FileSink {
             written: Written { files: Vec::with_capacity(paths.len()) },
             file: None,
             bytes: 0,
-            hash: work.hash.then(Sha256::new),
+            hash: work.hash.then(Sha256::default),
             outlives: work.outlives,
             paths: paths.into_iter(),
         };
@@ -381,7 +381,7 @@ impl FileSink {
         if let Some(before) = self.done.last_mut() {
             before.settle()?;
         }
-        let hash = self.hash.as_mut().map(|h| hash::hex(&h.finalize_reset()));
+        let hash = self.hash.as_mut().map(Sha256::finish);
         let (path, bytes) = (file.target().to_owned(), std::mem::take(&mut self.bytes));
         self.written.files.push(WrittenFile { path, bytes, sha256: hash });
         self.done.push(file.close()?);
@@ -397,10 +397,11 @@ impl Sink for FileSink {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.open()?.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
-        if let Some(hash) = &mut self.hash {
-            hash.update(bytes);
-        }
         Ok(())
+    }
+
+    fn hash(&mut self) -> Option<&mut Sha256> {
+        self.hash.as_mut()
     }
 }
 

@@ -14,7 +14,6 @@ use std::io;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::JobError;
 use super::clock::Clock;
@@ -27,7 +26,8 @@ use super::source::identify_all;
 use crate::base::atomic::Outlives;
 use crate::base::cancel::Cancel;
 use crate::base::causes::causes;
-use crate::base::{hash, space, units};
+use crate::base::sha256::Sha256;
+use crate::base::{space, units};
 use crate::checkpoint::{CheckpointError, RemoteWeights, Weights};
 use crate::convert::Blueprint;
 use crate::event::{Code, Event, Observer};
@@ -391,13 +391,13 @@ impl<'a, 'u> StreamSink<'a, 'u> {
             uploader,
             files: files.into_iter(),
             stream: None,
-            sha256: Sha256::new(),
+            sha256: Sha256::default(),
             done: Vec::new(),
         }
     }
 
     fn close(&mut self) -> Result<(), HubError> {
-        let sha256 = hash::hex(&self.sha256.finalize_reset());
+        let sha256 = self.sha256.finish();
         if let Some(stream) = self.stream.take() {
             self.done.push(stream.finish(&sha256)?);
         }
@@ -420,8 +420,11 @@ impl Sink for StreamSink<'_, '_> {
             }
         };
         stream.append(bytes)?;
-        self.sha256.update(bytes);
         Ok(())
+    }
+
+    fn hash(&mut self) -> Option<&mut Sha256> {
+        Some(&mut self.sha256)
     }
 
     fn next_file(&mut self) -> io::Result<()> {

@@ -57,10 +57,15 @@ pub fn requires_importance(ty: GgmlType) -> bool {
     matches!(ty, GgmlType::IQ2_XXS | GgmlType::IQ2_XS | GgmlType::IQ1_S)
 }
 
+/// Whether the kernel stores each byte once; others put bits to those that are there.
+fn is_written_whole(ty: GgmlType) -> bool {
+    matches!(ty, GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::Q5_0 | GgmlType::Q5_1 | GgmlType::Q8_0)
+}
+
 /// Quantizes whole rows of `row` values each: `ggml_quantize_chunk`.
 ///
 /// `importance` has one weight a column and counts for every row; types that have no weighted form ignore it.
-/// Values are expected to be finite ([`first_non_finite`] tells).
+/// Values are expected to be finite ([`first_non_finite`] tells). What `out` held before does not matter.
 ///
 /// # Panics
 /// Where the type is not one that [`supports`] admits, `row` is no multiple of its block size, `x` is no whole number
@@ -72,6 +77,9 @@ pub fn quantize(ty: GgmlType, x: &[f32], row: usize, importance: Option<&[f32]>,
     assert_eq!(out.len(), x.len() / ty.block_size() * ty.block_bytes(), "size of the {ty} output");
     assert!(importance.is_none_or(|w| w.len() == row), "one importance a column");
     assert!(importance.is_some() || !requires_importance(ty), "{ty} needs importance");
+    if ty.block_size() > 1 && !is_written_whole(ty) {
+        out.fill(0);
+    }
     match ty {
         GgmlType::F32 => float::quantize_f32(x, out),
         GgmlType::F16 => float::quantize_f16(x, out),

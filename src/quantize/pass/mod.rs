@@ -10,6 +10,7 @@ mod coding;
 mod exp;
 mod loss;
 mod order;
+mod pool;
 mod slab;
 mod source;
 
@@ -24,10 +25,12 @@ use thiserror::Error;
 pub use self::loss::Loss;
 use self::loss::Tally;
 use self::order::Outlet;
+use self::pool::{Bytes, Pool};
 use self::slab::{Worker, largest, reads_of, slabs};
 use crate::base::cancel::Cancel;
+use crate::base::sha256::Sha256;
 use crate::checkpoint::{CheckpointError, Weights};
-use crate::convert::Blueprint;
+use crate::convert::{Blueprint, TensorRecipe};
 use crate::event::{Observer, Progress};
 use crate::gguf::{GgmlType, Header};
 use crate::quantize::Imatrix;
@@ -47,6 +50,12 @@ pub trait Sink: Send {
     /// As [`Sink::append`]; also where the sink takes one file only.
     fn next_file(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The hash of the file under way, where one is wanted. The pass brings it up to date after [`Sink::append`], for
+    /// two outputs at once, which is faster than each for itself.
+    fn hash(&mut self) -> Option<&mut Sha256> {
+        None
     }
 }
 
@@ -213,20 +222,24 @@ pub fn pass(
     if let Some(other) = outputs.iter().find(|o| o.recipes != first.recipes) {
         return Err(PassError::Order { a: first.name.to_owned(), b: other.name.to_owned() });
     }
+    let recipes = first.recipes;
     let wanted: Vec<Vec<GgmlType>> =
-        (0..first.recipes.len()).map(|i| outputs.iter().map(|o| o.header.tensors[i].ty).collect()).collect();
-    let slabs = slabs(blueprint, first.recipes, options.slab_values);
-    let outlets = outputs.into_iter().map(|o| Outlet::new(o, &slabs)).collect::<Result<Vec<_>, _>>()?;
+        (0..recipes.len()).map(|i| outputs.iter().map(|o| o.header.tensors[i].ty).collect()).collect();
+    let slabs = slabs(blueprint, recipes, options.slab_values);
+    let outlets = Outlet::all(outputs, &slabs)?;
     let total: u64 = slabs.iter().map(|s| s.source_bytes).sum();
 
     let threads = options.threads.max(1);
     let tally = Mutex::new(Tally::new(if options.stats { wanted.len() } else { 0 }));
+    let made =
+        wanted.iter().zip(recipes).map(|(types, recipe)| made(&blueprint.tensors[*recipe], types, options));
+    let pool = Pool::new(made.max().unwrap_or(0));
     let shared = Shared {
         slabs: slabs.len(),
         outlets,
         next: Mutex::new(0),
         room: Condvar::new(),
-        window: threads * SLABS_PER_THREAD,
+        window: window(options),
         failure: Mutex::new(None),
         stop: AtomicBool::new(false),
         bytes_done: AtomicU64::new(0),
@@ -234,7 +247,7 @@ pub fn pass(
     let reports = std::thread::scope(|scope| {
         let run = || {
             let _watch = Watch(&shared);
-            let mut worker = Worker::new(weights, blueprint, imatrix, options);
+            let mut worker = Worker::new(weights, blueprint, imatrix, Arc::clone(&pool), options);
             while let Some(i) = shared.claim(cancel) {
                 let slab = &slabs[i];
                 let made =
@@ -287,20 +300,29 @@ pub fn memory_needed(
     options: &PassOptions,
 ) -> u64 {
     let threads = options.threads.max(1) as u64;
-    recipes
-        .iter()
-        .enumerate()
-        .map(|(tensor, recipe)| {
-            let (values, held) = largest(&blueprint.tensors[*recipe], options.slab_values);
-            let mut types: Vec<GgmlType> = headers.iter().map(|h| h.tensors[tensor].ty).collect();
-            types.sort_unstable();
-            types.dedup();
-            let made: u64 = types.iter().filter_map(|t| t.bytes_of(values)).sum();
-            // Finished slabs hold only what was made.
-            threads * held + threads * SLABS_PER_THREAD as u64 * made
-        })
-        .max()
-        .unwrap_or(0)
+    let (mut most_held, mut most_made) = (0, 0);
+    for (tensor, recipe) in recipes.iter().enumerate() {
+        let recipe = &blueprint.tensors[*recipe];
+        let types: Vec<GgmlType> = headers.iter().map(|h| h.tensors[tensor].ty).collect();
+        most_held = most_held.max(largest(recipe, options.slab_values).1);
+        most_made = most_made.max(made(recipe, &types, options));
+    }
+    // Finished slabs hold only what was made. Buffers for that stay from one tensor to the next.
+    threads * most_held + most_made
+}
+
+/// Bytes that all slabs under way come to in these types, at most.
+fn made(recipe: &TensorRecipe, types: &[GgmlType], options: &PassOptions) -> u64 {
+    let (values, _) = largest(recipe, options.slab_values);
+    let mut types = types.to_vec();
+    types.sort_unstable();
+    types.dedup();
+    window(options) as u64 * types.iter().filter_map(|t| t.bytes_of(values)).sum::<u64>()
+}
+
+/// Slabs under way, finished ones that wait for their turn included.
+fn window(options: &PassOptions) -> usize {
+    options.threads.max(1) * SLABS_PER_THREAD
 }
 
 /// What the workers share: whose turn it is, where the bytes go, and why it ended.
@@ -346,11 +368,14 @@ impl Shared<'_> {
         self.outlets.iter().map(Outlet::written).min().unwrap_or(0)
     }
 
-    fn deliver(&self, slab: usize, made: &[Arc<Vec<u8>>]) -> Result<(), PassError> {
-        self.outlets
-            .iter()
-            .zip(made)
-            .try_for_each(|(outlet, bytes)| outlet.deliver(slab, Arc::clone(bytes), || self.wake()))
+    fn deliver(&self, slab: usize, made: &[Arc<Bytes>]) -> Result<(), PassError> {
+        let mut made = made;
+        for outlet in &self.outlets {
+            let (its, others) = made.split_at(outlet.outputs);
+            outlet.deliver(slab, its, || self.wake())?;
+            made = others;
+        }
+        Ok(())
     }
 
     /// The lock keeps the signal from passing between a waiter's look and its wait.

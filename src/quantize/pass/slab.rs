@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::exp::exp;
 use super::loss::{Loss, Meter};
+use super::pool::{Bytes, Pool};
 use super::source::{self, Reader};
 use super::{PassError, PassOptions, PassReport};
 use crate::checkpoint::Weights;
@@ -167,6 +168,7 @@ pub(super) struct Worker<'a> {
     weights: &'a dyn Weights,
     blueprint: &'a Blueprint,
     imatrix: Option<&'a Imatrix>,
+    pool: Arc<Pool>,
     check_finite: bool,
     stats: bool,
     reader: Reader,
@@ -184,12 +186,14 @@ impl<'a> Worker<'a> {
         weights: &'a dyn Weights,
         blueprint: &'a Blueprint,
         imatrix: Option<&'a Imatrix>,
+        pool: Arc<Pool>,
         options: &PassOptions,
     ) -> Self {
         Worker {
             weights,
             blueprint,
             imatrix,
+            pool,
             check_finite: options.check_finite,
             stats: options.stats,
             reader: Reader::default(),
@@ -203,7 +207,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The slab's bytes in each of the types wanted, in their order; equal types share theirs.
-    pub(super) fn make(&mut self, slab: &Slab, wanted: &[GgmlType]) -> Result<Vec<Arc<Vec<u8>>>, PassError> {
+    pub(super) fn make(&mut self, slab: &Slab, wanted: &[GgmlType]) -> Result<Vec<Arc<Bytes>>, PassError> {
         let blueprint = self.blueprint;
         let recipe = &blueprint.tensors[slab.recipe];
         let base = recipe.ty;
@@ -219,7 +223,9 @@ impl<'a> Worker<'a> {
                 self.decode(source, slab.values, None);
             }
             if wants_base {
-                base_bytes = Some(Arc::new(std::mem::take(&mut self.ordered)));
+                let mut bytes = self.pool.take(self.ordered.len());
+                bytes.swap(&mut self.ordered);
+                base_bytes = Some(Arc::new(bytes));
             }
         } else {
             self.decode(source, slab.values, None);
@@ -234,10 +240,10 @@ impl<'a> Worker<'a> {
             }
         }
         if self.check_finite {
-            self.check(slab, recipe, base_bytes.as_ref().map(|b| b.as_slice()), wants_floats)?;
+            self.check(slab, recipe, base_bytes.as_deref().map(|b| &**b), wants_floats)?;
         }
 
-        let mut made: Vec<(GgmlType, Arc<Vec<u8>>)> = Vec::new();
+        let mut made: Vec<(GgmlType, Arc<Bytes>)> = Vec::new();
         if let (true, Some(bytes)) = (wants_base, base_bytes) {
             made.push((base, bytes));
         }
@@ -343,9 +349,9 @@ impl<'a> Worker<'a> {
         ty: GgmlType,
         recipe: &TensorRecipe,
         runs: &[(Range<usize>, Option<&[f32]>)],
-    ) -> Result<Arc<Vec<u8>>, PassError> {
+    ) -> Result<Arc<Bytes>, PassError> {
         let overflow = || PassError::Overflow { tensor: recipe.name.clone(), ty };
-        let mut bytes = vec![0; ty.bytes_of(self.floats.len() as u64).ok_or_else(overflow)? as usize];
+        let mut bytes = self.pool.take(ty.bytes_of(self.floats.len() as u64).ok_or_else(overflow)? as usize);
         // Of a vector in parts, a slab has a part.
         let row = (recipe.row_values() as usize).min(self.floats.len());
         for (values, importance) in runs {
@@ -367,10 +373,14 @@ impl<'a> Worker<'a> {
         base: Option<&[u8]>,
         floats: bool,
     ) -> Result<(), PassError> {
-        let bad = if floats {
-            block::first_non_finite(&self.floats)
-        } else {
-            base.and_then(|bytes| block::validate(recipe.ty, bytes)).map(|b| b * recipe.ty.block_size())
+        let bad = match (base, recipe.ty) {
+            // The same values in half the bytes.
+            (bytes, GgmlType::F16 | GgmlType::BF16) => {
+                block::validate(recipe.ty, bytes.unwrap_or(&self.ordered))
+            }
+            _ if floats => block::first_non_finite(&self.floats),
+            (Some(bytes), ty) => block::validate(ty, bytes).map(|block| block * ty.block_size()),
+            (None, _) => None,
         };
         let Some(bad) = bad else { return Ok(()) };
         let rows = rows_of(recipe);
