@@ -53,11 +53,13 @@ pub(super) static DEEPSEEK: Family = Family {
     ..Family::PLAIN
 };
 
-/// `DeepseekV2Model` in the reference's `conversion/deepseek.py`: the second version and the third.
+/// `DeepseekV2Model` in the reference's `conversion/deepseek.py`: the second version and the third,
+/// and the text model of Kimi VL.
 pub(super) static DEEPSEEK2: Family = Family {
-    architectures: &["DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"],
+    architectures: &["DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "KimiVLForConditionalGeneration"],
     more_layers: MoreLayers::LeftOut,
     keys: MLA_KEYS,
+    vocabulary: Vocabulary::DeepSeek2,
     ..MLA
 };
 

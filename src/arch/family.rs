@@ -397,7 +397,13 @@ pub enum Vocabulary {
     Mamba2,
     /// `NemotronHModel.set_vocab`: byte-level BPE, of a multiple of eight tokens.
     NemotronH,
-    /// `HunYuanModel.set_vocab`: byte-level BPE, and the ends of text and turn from other files.
+    /// `QwenModel.set_vocab`: tiktoken's ranks.
+    Qwen,
+    /// `DeepseekV2Model.set_vocab`: byte-level BPE, or Kimi's ranks.
+    DeepSeek2,
+    /// `HunYuanMoEModel.set_vocab`: tiktoken's ranks.
+    HunyuanMoe,
+    /// `HunYuanModel.set_vocab`: byte-level BPE, or tiktoken's ranks, and the ends of text and turn from other files.
     Hunyuan,
     /// `BertModel.set_vocab`: WordPiece, with a space before each token that starts a word.
     Bert,

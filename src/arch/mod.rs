@@ -52,6 +52,7 @@ mod olmo;
 mod phi;
 mod plain;
 mod powf;
+mod qwen;
 mod qwen2;
 mod qwen3;
 mod qwen_moe;
@@ -83,6 +84,7 @@ pub use tensor_name::{
 pub const FAMILIES: &[&Family] = &[
     &llama::LLAMA,
     &llama4::LLAMA4,
+    &qwen::QWEN,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
     &qwen_moe::QWEN2_MOE,
@@ -114,6 +116,7 @@ pub const FAMILIES: &[&Family] = &[
     &exaone::EXAONE,
     &exaone::EXAONE4,
     &hunyuan::HUNYUAN,
+    &hunyuan::HUNYUAN_MOE,
     &lfm2::LFM2,
     &lfm2_moe::LFM2_MOE,
     &minicpm::MINICPM,

@@ -5,7 +5,7 @@ use super::tensor_sets::{ATTENTION, ENDS, HEAD_NORMS, ROUTED_EXPERTS, SHARED_EXP
 use super::{Extent, Family, Key, Split, Stack, Tensor};
 
 /// Experts one by one, which newer checkpoints have in stacks.
-const EXPERTS: Stack = Stack {
+pub(super) const EXPERTS: Stack = Stack {
     before: "model.layers.{}.mlp.experts.",
     count: &["num_local_experts", "num_experts"],
     members: &[

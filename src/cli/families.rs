@@ -106,6 +106,7 @@ pub fn page() -> String {
 fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
     const BPE: &str = "byte-level BPE";
     const TEKKEN: &str = "Mistral's `tekken.json`";
+    const RANKS: &str = "tiktoken";
     const PIECES: &str = "SentencePiece";
     const WORDS: &str = "WordPiece";
     const UNIGRAM: &str = "Unigram";
@@ -116,8 +117,9 @@ fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
         | Vocabulary::Glm4
         | Vocabulary::ChatGlm
         | Vocabulary::NemotronH
-        | Vocabulary::Glm
-        | Vocabulary::Hunyuan => &[BPE],
+        | Vocabulary::Glm => &[BPE],
+        Vocabulary::Hunyuan | Vocabulary::DeepSeek2 => &[BPE, RANKS],
+        Vocabulary::Qwen | Vocabulary::HunyuanMoe => &[RANKS],
         Vocabulary::Llama => &[TEKKEN, PIECES, LLAMA_2, BPE],
         Vocabulary::Jamba => &[PIECES, LLAMA_2],
         Vocabulary::Qwen2 | Vocabulary::Gemma3 | Vocabulary::Gemma3n | Vocabulary::Mamba2 => &[PIECES, BPE],

@@ -103,7 +103,7 @@ fn is_wanted(path: &str) -> bool {
 
 /// Whether conversion or the model card reads it.
 fn is_read(path: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 9] = [
         "README.md",
         "config.json",
         "generation_config.json",
@@ -112,11 +112,13 @@ fn is_read(path: &str) -> bool {
         "vocab.txt",
         "spiece.model",
         "sentencepiece.bpe.model",
+        "tiktoken.model",
     ];
     const STARTS: [&str; 2] = ["tokenizer.", "tokenizer_config."];
     const ENDS: [&str; 3] = [".jinja", ".tiktoken", ".safetensors.index.json"];
     NAMES.contains(&path)
         || is_licence(path)
+        || path.starts_with("tokenization_") && path.ends_with(".py")
         || STARTS.iter().any(|s| path.starts_with(s))
         || ENDS.iter().any(|e| path.ends_with(e))
 }
@@ -160,6 +162,8 @@ mod tests {
             "tokenizer.model",
             "tokenizer.model.v3",
             "qwen.tiktoken",
+            "tiktoken.model",
+            "tokenization_qwen.py",
             "chat_template.jinja",
             "additional_chat_templates/tool_use.jinja",
             "1_Pooling/config.json",

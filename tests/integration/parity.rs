@@ -202,6 +202,11 @@ parity! {
     granite_hybrid_dense: "granite-4.0-h-350m";
     granite_4_attention_only: "granite-4.0-micro";
     nemotron_h: "Nemotron-H-8B-Base-8K";
+    qwen_ranks: "Qwen-7B-Chat";
+    hunyuan_moe_ranks: "Hunyuan-A13B-Instruct";
+    hunyuan_ranks_f16: "Hunyuan-7B-Instruct-ranks";
+    kimi_ranks: "Kimi-K2-Instruct";
+    kimi_vl_ranks: "Kimi-VL-A3B-Instruct";
     nemotron_h_moe: "NVIDIA-Nemotron-3-Nano-30B-A3B";
 }
 
@@ -227,14 +232,20 @@ fn check(folder: &str) {
     }
 
     let checkpoint = Checkpoint::open(&dir).expect("a checkpoint");
+    let pre_tokenizer = families().into_iter().find(|f| f.folder == folder).and_then(|f| f.pre_tokenizer);
+    let convert = |name: &str| {
+        let pre_tokenizer = pre_tokenizer.clone();
+        let options = ConvertOptions { out_type: out_type(name), pre_tokenizer, ..ConvertOptions::default() };
+        blueprint(&checkpoint, &options, &()).expect("a supported checkpoint")
+    };
     let mut differing = Vec::new();
     for (name, expected) in &record.convert {
-        let blueprint = convert(&checkpoint, name);
+        let blueprint = convert(name);
         let layout = Layout::converted(&blueprint).expect("a layout");
         let made = write(&checkpoint, &blueprint, &[(name, layout)], false, 1);
         compare(&format!("{name} conversion"), &made[0], expected, &mut differing);
     }
-    let blueprint = convert(&checkpoint, &record.base);
+    let blueprint = convert(&record.base);
     quantize(&record, &checkpoint, &blueprint, 2, &mut differing);
     assert!(differing.is_empty(), "{folder} differs from the reference:\n{}", differing.join("\n"));
 }
@@ -272,7 +283,8 @@ fn quantize(
 fn neither_threads_nor_vectors_change_a_byte() {
     let record = record("tiny");
     let checkpoint = Checkpoint::open(&root().join("examples/tiny")).expect("a checkpoint");
-    let blueprint = convert(&checkpoint, &record.base);
+    let options = ConvertOptions { out_type: out_type(&record.base), ..ConvertOptions::default() };
+    let blueprint = blueprint(&checkpoint, &options, &()).expect("a supported checkpoint");
     let mut differing = Vec::new();
     for widest in [Level::Baseline, Level::Avx2, Level::Avx512] {
         let level = simd::limit(widest);
@@ -326,12 +338,6 @@ pub(crate) fn out_type(name: &str) -> OutType {
         "auto" => OutType::Auto,
         other => panic!("unknown type {other}"),
     }
-}
-
-fn convert(checkpoint: &Checkpoint, name: &str) -> Blueprint {
-    let out_type = out_type(name);
-    blueprint(checkpoint, &ConvertOptions { out_type, ..ConvertOptions::default() }, &())
-        .expect("a supported checkpoint")
 }
 
 /// Makes the files, all in one pass, and keeps only their sizes and hashes.

@@ -2,7 +2,8 @@
 //!
 //! In: a checkpoint's tokenizer files and its hyper-parameters. Out: the `tokenizer.*` keys, in the order, with the types
 //! and the bytes that `convert_hf_to_gguf.py` writes. Byte-level BPE (the GGUF model `gpt2`) and
-//! SentencePiece (`llama`; [`sentencepiece`], [`llama_hf`]), WordPiece, Unigram, and Mistral's tekken ([`tekken`]). What
+//! SentencePiece (`llama`; [`sentencepiece`], [`llama_hf`]), WordPiece, Unigram, tiktoken's
+//! vocabularies ([`tiktoken`]), and Mistral's tekken ([`tekken`]). What
 //! the reference knows and this does not is refused by name, never written in another way.
 //!
 //! Two of the reference's libraries look at the same files and see different things; both are followed. transformers
@@ -22,10 +23,13 @@ mod load;
 mod model;
 mod patterns;
 mod pre;
+mod python;
+mod ranks;
 mod sentencepiece;
 mod slow;
 mod special;
 mod tekken;
+mod tiktoken;
 mod unigram;
 mod vocab;
 
@@ -135,6 +139,9 @@ pub fn write(
         }
         Vocabulary::Mamba | Vocabulary::Mamba2 | Vocabulary::NemotronH => source.write_gpt2(out),
         Vocabulary::Hunyuan => source.write_hunyuan(out),
+        Vocabulary::HunyuanMoe => source.write_hunyuan_moe(out),
+        Vocabulary::Qwen => source.write_qwen(out),
+        Vocabulary::DeepSeek2 => source.write_deepseek2(out),
         Vocabulary::Bert => source.write_bert(out),
         Vocabulary::Roberta if checkpoint.has_file(TOKENIZER) => {
             source.write_gpt2(out)?;
@@ -165,6 +172,14 @@ pub fn write(
 pub fn write_tekken(bytes: &[u8], out: &mut Metadata) -> Result<(), TokenizerError> {
     tekken::parse(bytes)?.write(out);
     Ok(())
+}
+
+/// Reads the lines of a `*.tiktoken`, and finds the merges that its ranks stand for.
+///
+/// # Errors
+/// As [`write()`].
+pub fn tiktoken_merges(bytes: &[u8]) -> Result<crate::gguf::Strings, TokenizerError> {
+    tiktoken::all_merges("tiktoken.model", bytes)
 }
 
 /// The rows of the embeddings that have a token, where the reference cuts the others off (Gemma 3).
@@ -534,14 +549,15 @@ impl Source<'_> {
     /// `HunYuanModel.set_vocab`.
     fn write_hunyuan(&mut self, out: &mut Metadata) -> Result<(), TokenizerError> {
         const GENERATION: &str = "generation_config.json";
-        if !self.files.checkpoint.has_file(TOKENIZER) {
-            return Err(TokenizerError::Missing(TOKENIZER));
+        if self.files.checkpoint.has_file(TOKENIZER) {
+            self.write_gpt2_tokens(out)?;
+            // Some state that there is no padding by an id below zero.
+            let padded = self.hparams.get("pad_token_id").and_then(Value::as_i64).is_none_or(|id| id >= 0);
+            let types = special::TYPES.iter().copied().filter(|kind| padded || *kind != "pad");
+            SpecialVocab::read(&self.files, &types.collect::<Vec<_>>(), None)?.write(out)?;
+        } else {
+            self.write_hunyuan_ranked(out)?;
         }
-        self.write_gpt2_tokens(out)?;
-        // Some state that there is no padding by an id below zero.
-        let padded = self.hparams.get("pad_token_id").and_then(Value::as_i64).is_none_or(|id| id >= 0);
-        let types = special::TYPES.iter().copied().filter(|kind| padded || *kind != "pad");
-        SpecialVocab::read(&self.files, &types.collect::<Vec<_>>(), None)?.write(out)?;
         let mut set = |file: &str, field: &str, key: &str, id: &Value| {
             let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
             out.set(key, number.ok_or_else(|| TokenizerError::field(file, field, "a token id", id))?);

@@ -26,13 +26,15 @@ pub(super) fn named(name: &str) -> Result<&str, E> {
 pub(super) fn recognise(tokenizer: &Tokenizer, json: Option<&TokenizerJson>) -> Result<&'static str, E> {
     let encoding =
         tokenizer.encode(TEXT, true).map_err(|source| E::Part { part: "pre_tokenizer", source })?;
-    let hash = hash(encoding.get_ids());
+    by_ids(encoding.get_ids(), || json.and_then(|json| nearest(json.pre_tokenizer.as_ref()?)))
+}
+
+/// The name that goes with these ids of the fixed text; `nearest` tells which one is, where it is none.
+pub(super) fn by_ids(ids: &[u32], nearest: impl FnOnce() -> Option<&'static str>) -> Result<&'static str, E> {
+    let hash = hash(ids);
     match HASHES.binary_search_by_key(&hash.as_str(), |(h, _)| h) {
         Ok(at) => Ok(HASHES[at].1),
-        Err(_) => {
-            let nearest = json.and_then(|json| nearest(json.pre_tokenizer.as_ref()?));
-            Err(E::UnknownPreTokenizer { hash, nearest })
-        }
+        Err(_) => Err(E::UnknownPreTokenizer { hash, nearest: nearest() }),
     }
 }
 

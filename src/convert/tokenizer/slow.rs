@@ -16,7 +16,7 @@ const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 
 /// What Qwen2's tokenizers split by.
-const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The `tokenizer.json` that transformers makes of the two files.
 pub(super) fn convert(files: &TokenizerFiles<'_>, class: &Class) -> Result<TokenizerJson, E> {

@@ -82,6 +82,11 @@ impl SpecialVocab {
         }
     }
 
+    /// Whether no file tells an id.
+    pub(super) fn has_no_ids(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     /// The id of a kind.
     pub(super) fn id(&self, kind: &str) -> Option<u64> {
         self.ids.iter().find(|(k, _)| k == kind).map(|(_, id)| *id)

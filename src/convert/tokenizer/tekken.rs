@@ -5,8 +5,7 @@
 //! `conversion/base.py`, `MistralVocab` of gguf-py, `get_community_chat_template` in `conversion/mistral.py`, and what
 //! `Tekkenizer` of mistral-common checks. It refuses versions for which there is no template, as the reference does.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::TokenizerError as E;
+use super::ranks::{Ranks, push_merge, push_printable};
 use super::vocab::{CONTROL, NORMAL};
 use crate::gguf::{Array, Metadata, Strings};
 
@@ -22,10 +22,6 @@ pub(super) const TEKKEN: &str = "tekken.json";
 
 /// Tokens that are single bytes.
 const BYTES: usize = 256;
-
-/// Work that finding merges may take, in bytes that are looked up, which bounds their text, too: thirty times that of
-/// Mistral's own file.
-const MOST_LOOKED_UP: u64 = 1 << 28;
 
 /// More special tokens than any file has.
 const MOST_SPECIAL: usize = 1 << 16;
@@ -208,53 +204,23 @@ fn tokens(vocab: &[Token]) -> Result<Vec<Vec<u8>>, E> {
 
 /// For each token the ways to make it of two others, those of low ranks first.
 fn merges(tokens: &[Vec<u8>]) -> Result<Strings, E> {
-    let work = tokens.iter().map(|token| (token.len() as u64).saturating_pow(2));
-    if work.fold(0u64, u64::saturating_add) > MOST_LOOKED_UP {
-        return Err(wrong("vocab", "of tokens as long as words", &Value::Null));
-    }
-    let mut ranks: HashMap<&[u8], u32> = HashMap::with_capacity(tokens.len());
-    for (rank, token) in (0u32..).zip(tokens) {
-        if ranks.insert(token, rank).is_some() {
-            return Err(wrong("vocab", "without a token twice", &Value::from(rank)));
-        }
-    }
+    let ranked = (0u32..).zip(tokens).map(|(rank, token)| (&**token, rank));
+    let ranks = Ranks::new(TEKKEN, "vocab", ranked)?;
     let (mut merges, mut line) = (Strings::new(), String::new());
     for (rank, token) in tokens.iter().enumerate().skip(BYTES) {
         let halves = (1..token.len()).map(|at| token.split_at(at));
         let mut found: Vec<_> = halves
-            .filter_map(|(left, right)| Some(((*ranks.get(left)?, *ranks.get(right)?), left, right)))
+            .filter_map(|(left, right)| Some(((ranks.of(left)?, ranks.of(right)?), left, right)))
             .collect();
         if found.is_empty() {
             return Err(wrong(format!("vocab.{rank}"), "made of two other tokens", &Value::from(rank)));
         }
         found.sort_by_key(|(ranks, ..)| *ranks);
         for (_, left, right) in found {
-            line.clear();
-            push_printable(left, &mut line);
-            line.push(' ');
-            push_printable(right, &mut line);
-            merges.push(line.as_bytes());
+            push_merge(left, right, &mut merges, &mut line);
         }
     }
     Ok(merges)
-}
-
-/// The letters that stand for bytes in byte-level BPE: those that are printed for themselves, the others, in their order,
-/// for the letters from U+0100 on.
-static LETTERS: LazyLock<[char; BYTES]> = LazyLock::new(|| {
-    let is_printed = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut others = '\u{100}'..;
-    let mut letters = ['\0'; BYTES];
-    for (letter, byte) in letters.iter_mut().zip(0u8..=255) {
-        let other = if is_printed(byte) { None } else { others.next() };
-        *letter = other.unwrap_or(char::from(byte));
-    }
-    letters
-});
-
-/// Bytes in the letters that stand for them.
-fn push_printable(bytes: &[u8], out: &mut String) {
-    out.extend(bytes.iter().map(|byte| LETTERS[usize::from(*byte)]));
 }
 
 fn wrong(field: impl Into<String>, expected: &'static str, found: &Value) -> E {
@@ -306,15 +272,6 @@ mod tests {
             (found.types[21], found.types[22], found.template),
             (CONTROL, NORMAL, "mistral-v3-tekken")
         );
-    }
-
-    #[test]
-    fn every_byte_has_a_letter_of_its_own() {
-        let mut letters = String::new();
-        push_printable(&(0..=255).collect::<Vec<u8>>(), &mut letters);
-        assert_eq!(letters.chars().collect::<HashSet<_>>().len(), 256);
-        let at = |byte: usize| letters.chars().nth(byte);
-        assert_eq!([at(0), at(0x20), at(0x7f), at(0xad), at(0xff)], ['Ā', 'Ġ', 'ġ', 'Ń', 'ÿ'].map(Some));
     }
 
     #[test]

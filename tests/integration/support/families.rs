@@ -38,6 +38,10 @@ pub(crate) struct Family {
     /// Those whose elements are others than the configuration says.
     #[serde(default)]
     dtypes: Owns,
+    /// What the pre-tokenizer is said to be, where its vocabulary is too small to be recognised.
+    #[serde(default)]
+    #[allow(dead_code, reason = "the example does not ask")]
+    pub(crate) pre_tokenizer: Option<String>,
 }
 
 /// Which form of the example's tokenizer a checkpoint has.
@@ -66,6 +70,12 @@ enum Tokenizer {
     XlmRobertaJson,
     /// A SentencePiece model such as InternLM 2's, whose pieces are the whole vocabulary.
     InternPieces,
+    /// The first Qwen's ranks (`tests/tokenizers/qwen.tiktoken`), and its tokenizer in Python.
+    Qwen,
+    /// The lowest of them, as Hunyuan has ranks.
+    Hunyuan,
+    /// The same as Kimi has them.
+    Kimi,
 }
 
 /// The family's checkpoint that is converted as a text model and as a tower.
@@ -199,6 +209,30 @@ impl Family {
                 files.push((TEKKEN.to_owned(), text(&tekken::file(&vocabulary, version))));
                 return Ok(files);
             }
+            Tokenizer::Qwen => {
+                self.add_ranks(("tokenization_qwen", "qwen.tiktoken"), None, &mut config, &mut files)?;
+                return Ok(files);
+            }
+            Tokenizer::Hunyuan => {
+                let names = ("tokenization_hy", "hy.tiktoken");
+                self.add_ranks(names, Some(1024), &mut config, &mut files)?;
+            }
+            Tokenizer::Kimi => {
+                let names = ("tokenization_kimi", "tiktoken.model");
+                config["bos_token"] = json!("[BOS]");
+                config["eos_token"] = json!("[EOS]");
+                let added = |content: &str| {
+                    json!({
+                        "content": content, "lstrip": false, "normalized": false, "rstrip": false, "single_word": false,
+                        "special": true
+                    })
+                };
+                let decoder = [(1025, "[BOS]"), (1026, "[EOS]"), (1027, "<|im_end|>"), (1282, "[PAD]")];
+                let decoder: Map<String, Value> =
+                    decoder.into_iter().map(|(id, token)| (id.to_string(), added(token))).collect();
+                config["added_tokens_decoder"] = decoder.into();
+                self.add_ranks(names, Some(1024), &mut config, &mut files)?;
+            }
             Tokenizer::GemmaPieces => {
                 config["bos_token"] = json!("<bos>");
                 config["eos_token"] = json!("<eos>");
@@ -268,6 +302,37 @@ impl Family {
         }
         files.push(("tokenizer_config.json".to_owned(), text(&config)));
         Ok(files)
+    }
+
+    /// A tokenizer in Python, and the ranks that it reads: all, or so many of the lowest and a token that no others make.
+    fn add_ranks(
+        &self,
+        (module, ranks): (&str, &str),
+        count: Option<usize>,
+        config: &mut Value,
+        files: &mut Vec<(String, Vec<u8>)>,
+    ) -> io::Result<()> {
+        let tokenizers = self.tests.join("tokenizers");
+        let all = fs::read_to_string(tokenizers.join("qwen.tiktoken"))?;
+        let lines = match count {
+            None => all,
+            Some(count) => {
+                let lowest: String = all.split_inclusive('\n').take(count).collect();
+                // "qzxj"
+                format!("{lowest}cXp4ag== {count}\n")
+            }
+        };
+        files.push((ranks.to_owned(), lines.into_bytes()));
+        let file = format!("{module}.py");
+        files.push((file.clone(), fs::read(tokenizers.join(&file))?));
+        config["auto_map"] = json!({ "AutoTokenizer": [format!("{module}.{}", self.tokenizer_class), null] });
+        if count.is_none() {
+            let config = json!({
+                "model_max_length": 8192, "tokenizer_class": self.tokenizer_class, "auto_map": config["auto_map"]
+            });
+            files.push(("tokenizer_config.json".to_owned(), text(&config)));
+        }
+        Ok(())
     }
 
     /// The example's `tokenizer.json`, with more added tokens.
