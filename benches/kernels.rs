@@ -82,7 +82,7 @@ fn hashes() {
         println!("{:<8} {what:<14} {:>10} {:>8.2}", "sha256", "", bytes as f64 / seconds / 1e9);
     };
     line("one stream", fastest(|| one.update(black_box(&bytes))), bytes.len());
-    let both = fastest(|| update_both((&mut one, black_box(&bytes)), (&mut other, black_box(&bytes))));
+    let both = fastest(|| update_both([&mut one, &mut other], [black_box(&bytes); 2]));
     line("two in step", both, 2 * bytes.len());
 }
 

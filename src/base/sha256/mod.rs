@@ -80,23 +80,21 @@ impl Sha256 {
 }
 
 /// Takes the next bytes of two streams.
-pub fn update_both(one: (&mut Sha256, &[u8]), other: (&mut Sha256, &[u8])) {
-    let blocks = [one.0.whole_blocks(one.1), other.0.whole_blocks(other.1)];
-    let states = [&mut one.0.state, &mut other.0.state];
+pub fn update_both(streams: [&mut Sha256; 2], bytes: [&[u8]; 2]) {
+    let [one, other] = streams;
+    let blocks = [one.whole_blocks(bytes[0]), other.whole_blocks(bytes[1])];
     let together = blocks[0].len().min(blocks[1].len());
-    let rests = blocks.map(|blocks| &blocks[together..]);
-    compress_both(states, blocks.map(|blocks| &blocks[..together]));
-    for (hash, rest) in [one.0, other.0].into_iter().zip(rests) {
-        compress256(&mut hash.state, rest);
-    }
+    compress_both(&mut [&mut one.state, &mut other.state], blocks.map(|blocks| &blocks[..together]));
+    compress256(&mut one.state, &blocks[0][together..]);
+    compress256(&mut other.state, &blocks[1][together..]);
 }
 
-fn compress_both(states: [&mut State; 2], blocks: [&[Block]; 2]) {
+fn compress_both(states: &mut [&mut State; 2], blocks: [&[Block]; 2]) {
     #[cfg(target_arch = "x86_64")]
     if shani::is_there() {
         return shani::run(states, blocks);
     }
-    for (state, blocks) in states.into_iter().zip(blocks) {
+    for (state, blocks) in states.iter_mut().zip(blocks) {
         compress256(state, blocks);
     }
 }
@@ -151,7 +149,7 @@ mod tests {
             for (a, b, together) in pieces {
                 let (a, b) = (bytes(1, a), bytes(2, b));
                 if together {
-                    update_both((&mut one, &a), (&mut other, &b));
+                    update_both([&mut one, &mut other], [&a, &b]);
                 } else {
                     one.update(&a);
                     other.update(&b);

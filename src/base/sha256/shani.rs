@@ -38,12 +38,13 @@ pub(super) fn is_there() -> bool {
 ///
 /// # Panics
 /// Where [`is_there`] says no.
-pub(super) fn run(states: [&mut State; 2], blocks: [&[Block]; 2]) {
+pub(super) fn run(states: &mut [&mut State; 2], blocks: [&[Block]; 2]) {
+    let [one, other] = states;
     assert!(is_there(), "SHA instructions");
     // SAFETY: the processor has the instructions.
     #[allow(unsafe_code, reason = "calls a target_feature function after detection")]
     unsafe {
-        compress(states, blocks);
+        compress(one, other, blocks);
     }
 }
 
@@ -51,11 +52,11 @@ pub(super) fn run(states: [&mut State; 2], blocks: [&[Block]; 2]) {
 // them in is not inlined, and twice as slow.
 
 #[target_feature(enable = "sha,avx")]
-fn compress(states: [&mut State; 2], blocks: [&[Block]; 2]) {
-    let mut words = [from_state(states[0]), from_state(states[1])];
-    for n in 0..blocks[0].len().min(blocks[1].len()) {
+fn compress(one: &mut State, other: &mut State, blocks: [&[Block]; 2]) {
+    let mut words = [from_state(one), from_state(other)];
+    for (first, second) in blocks[0].iter().zip(blocks[1]) {
         let before = words;
-        let mut schedule = [message(&blocks[0][n]), message(&blocks[1][n])];
+        let mut schedule = [message(first), message(second)];
         for turn in 0..4 {
             // Places that are numbers, not variables, keep all of it in registers.
             rounds::<0>(&mut words, &mut schedule, turn);
@@ -69,8 +70,8 @@ fn compress(states: [&mut State; 2], blocks: [&[Block]; 2]) {
             }
         }
     }
-    *states[0] = to_state(words[0]);
-    *states[1] = to_state(words[1]);
+    *one = to_state(words[0]);
+    *other = to_state(words[1]);
 }
 
 /// Four rounds of both streams, with the words at `AT`, which then are those of the rounds sixteen later.
@@ -98,14 +99,16 @@ fn rounds<const AT: usize>(words: &mut [[__m128i; 2]; 2], schedule: &mut [[__m12
 #[inline]
 #[target_feature(enable = "sha,avx")]
 fn message(block: &Block) -> [__m128i; 4] {
+    let four = block.as_chunks().0;
+    [message_words(four[0]), message_words(four[1]), message_words(four[2]), message_words(four[3])]
+}
+
+#[inline]
+#[target_feature(enable = "sha,avx")]
+fn message_words(bytes: [u8; 16]) -> __m128i {
     let big_endian = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    let mut words = [_mm_setzero_si128(); 4];
-    for i in 0..4 {
-        let bytes = u128::from_le_bytes(block.as_chunks::<16>().0[i]);
-        let bytes = _mm_set_epi64x((bytes >> 64) as i64, bytes as i64);
-        words[i] = _mm_shuffle_epi8(bytes, big_endian);
-    }
-    words
+    let bytes = u128::from_le_bytes(bytes);
+    _mm_shuffle_epi8(_mm_set_epi64x((bytes >> 64) as i64, bytes as i64), big_endian)
 }
 
 /// Four words, the first one lowest.

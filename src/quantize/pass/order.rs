@@ -170,7 +170,7 @@ fn write(ways: &mut [Way<'_>], slab: usize, made: &[Arc<Bytes>]) -> Result<(), P
     }
     let mut hashes = ways.iter_mut().zip(made).filter_map(|(way, made)| Some((way.sink.hash()?, &***made)));
     match (hashes.next(), hashes.next()) {
-        (Some(one), Some(other)) => update_both(one, other),
+        (Some((one, first)), Some((other, second))) => update_both([one, other], [first, second]),
         (one, _) => one.into_iter().for_each(|(hash, bytes)| hash.update(bytes)),
     }
     for way in ways {
