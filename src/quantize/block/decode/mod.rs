@@ -181,4 +181,21 @@ mod tests {
             assert_eq!(decoder_of(ty).is_some(), recorded, "{ty}");
         }
     }
+
+    /// However many blocks are decoded at a time.
+    #[test]
+    fn blocks_do_not_mind_their_neighbours() {
+        for &ty in GgmlType::ALL.iter().filter(|ty| decoder_of(**ty).is_some()) {
+            let blocks = known_blocks(ty, 70);
+            let decoded = |blocks: &[u8]| {
+                let mut values = vec![0.0; blocks.len() / ty.block_bytes() * ty.block_size()];
+                dequantize(ty, blocks, &mut values);
+                values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            at_every_level(|level| {
+                let one_by_one: Vec<u32> = blocks.chunks(ty.block_bytes()).flat_map(decoded).collect();
+                assert_eq!(decoded(&blocks), one_by_one, "{ty} with {level}");
+            });
+        }
+    }
 }
