@@ -54,9 +54,10 @@ pub fn page() -> String {
     }
     out += "\nThe architecture is that of `text_config` (of InternVL's `llm_config`) where that names one: InternVL's text model is\n\
             converted as what it is, a Qwen2 say.\n\n\
-            What the converter makes of `ExaoneForCausalLM` lacks `exaone.attention.layer_norm_rms_epsilon`, without which no\n\
-            program of llama.cpp loads it. `convert` writes the same file; quantizing it is refused here as there, unless\n\
-            `--override-kv` states the key (as `layer_norm_epsilon` of its `config.json`).\n";
+            What the converter makes of `ExaoneForCausalLM` lacks `exaone.attention.layer_norm_rms_epsilon`, and of the first\n\
+            Qwen as published `qwen.attention.layer_norm_rms_epsilon`, without which no program of llama.cpp loads it. `convert`\n\
+            writes the same file; quantizing it is refused here as there, unless `--override-kv` states the key (as\n\
+            `layer_norm_epsilon` of its `config.json`).\n";
     out += "\n### Quantized checkpoints\n\n\
             Weights that are quantized already are turned into numbers while they are read, as the reference's converter does\n\
             it; every family above may have them: `fp8` (a scale a block or a tensor, as DeepSeek and Qwen publish), `modelopt`\n\

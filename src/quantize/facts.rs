@@ -15,7 +15,8 @@ const SEVENTY_B: [(&str, u64); 6] =
     [("llama", 80), ("llama-embed", 80), ("qwen2", 80), ("deci", 80), ("olmo", 80), ("jais2", 68)];
 
 /// Keys without which the reference loads no such model, and so quantizes none, that its own converter leaves out.
-const NEEDED: [(&str, &str); 1] = [("exaone", "attention.layer_norm_rms_epsilon")];
+const NEEDED: [(&str, &str); 2] =
+    [("exaone", "attention.layer_norm_rms_epsilon"), ("qwen", "attention.layer_norm_rms_epsilon")];
 
 /// Numbers of a model that decide types.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,13 +153,16 @@ mod tests {
 
     #[test]
     fn what_the_reference_would_not_load_has_no_facts() {
-        let pairs = [("general.architecture", Value::from("exaone")), ("exaone.block_count", 2u32.into())];
-        let key = "exaone.attention.layer_norm_rms_epsilon";
-        let expected = format!("metadata key `{key}` is missing");
-        let missing = |overrides: &[&str]| facts(&pairs, overrides).map_err(|e| e.to_string());
-        assert_eq!(missing(&[]), Err(expected.clone()));
-        assert_eq!(missing(&[&format!("{key}=int:1")]), Err(expected));
-        assert_eq!(missing(&[&format!("{key}=float:1e-5")]).map(|f| f.layers), Ok(2));
+        for architecture in ["exaone", "qwen"] {
+            let count = format!("{architecture}.block_count");
+            let pairs = [("general.architecture", Value::from(architecture)), (&*count, 2u32.into())];
+            let key = format!("{architecture}.attention.layer_norm_rms_epsilon");
+            let expected = format!("metadata key `{key}` is missing");
+            let missing = |overrides: &[&str]| facts(&pairs, overrides).map_err(|e| e.to_string());
+            assert_eq!(missing(&[]), Err(expected.clone()));
+            assert_eq!(missing(&[&format!("{key}=int:1")]), Err(expected));
+            assert_eq!(missing(&[&format!("{key}=float:1e-5")]).map(|f| f.layers), Ok(2));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::TokenizerError as E;
 use super::json::{TOKENIZER, TOKENIZER_CONFIG, TokenizerFiles, text, truthy};
+use super::vocab::MAX_VOCABULARY;
 
 /// A class that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,9 @@ fn parse(file: &str, class: Class, text: &str) -> Result<Module, E> {
     let (pattern, special) = match class {
         Class::Listed | Class::Counted => {
             let pattern = raw(stated("PAT_STR")?).filter(|(_, rest)| rest.is_empty());
-            let start = stated("SPECIAL_START_ID")?.parse().map_err(|_| unlike("SPECIAL_START_ID"))?;
+            let start = stated("SPECIAL_START_ID")?.parse().ok();
+            let start = start.filter(|start| u64::from(*start) < MAX_VOCABULARY);
+            let start = start.ok_or_else(|| unlike("SPECIAL_START_ID"))?;
             let texts = listed(text).ok_or_else(|| unlike("SPECIAL_TOKENS"))?;
             let pattern = pattern.ok_or_else(|| unlike("PAT_STR"))?.0.to_owned();
             (pattern, Special::Listed(texts, start))
@@ -231,6 +234,12 @@ mod tests {
             Class::Listed,
             "SPECIAL_START_ID = 151643",
             "SPECIAL_START_ID = len(ranks)",
+            "SPECIAL_START_ID",
+        );
+        check(
+            Class::Listed,
+            "SPECIAL_START_ID = 151643",
+            "SPECIAL_START_ID = 4294967295",
             "SPECIAL_START_ID",
         );
         check(
