@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::hparams::Hparams;
 
 /// More than any model has, and little enough to list.
-pub(super) const MAX_LAYERS: u64 = 1 << 16;
+pub const MAX_LAYERS: u64 = 1 << 16;
 
 const TYPES: &str = "layer_types";
 const TURNING: &str = "no_rope_layers";

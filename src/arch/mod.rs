@@ -68,6 +68,7 @@ mod tensor_name;
 mod tensor_sets;
 pub mod vision;
 
+pub use config_layers::MAX_LAYERS;
 pub use family::{
     By, Computed, Cut, CutRows, Factors, Family, Heads, MoreLayers, Reshape, Skip, Split, Stack, Tiled,
     Vocabulary,

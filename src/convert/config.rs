@@ -5,14 +5,11 @@ use serde_json::{Map, Value};
 use super::quantized::Scheme;
 use super::{ConvertError as E, tokenizer};
 use crate::arch::config_class::{self, Read};
-use crate::arch::{Family, HparamError, Hparams, LAYERS, MoreLayers, family, number};
+use crate::arch::{Family, HparamError, Hparams, LAYERS, MAX_LAYERS, MoreLayers, family, number};
 use crate::checkpoint::Checkpoint;
 use crate::event::{Code, Event, Observer};
 
 const CONFIG: &str = "config.json";
-
-/// More layers than any model has, by far: lists with an entry for each are made before tensors are looked at.
-const MOST_LAYERS: u64 = 1 << 16;
 
 /// A checkpoint's configuration.
 pub(super) struct Config {
@@ -91,8 +88,9 @@ pub(super) fn read_alone(checkpoint: &Checkpoint, observer: &dyn Observer) -> Re
         let text = text.as_object().ok_or_else(|| HparamError::wrong(TEXT_CONFIG, &text, "an object"))?;
         hparams.merge(text);
     }
+    // Lists with an entry for each are made before tensors are looked at.
     if let Some((key, value)) = hparams.find(LAYERS)
-        && value.as_u64().is_some_and(|layers| layers > MOST_LAYERS)
+        && value.as_u64().is_some_and(|layers| layers > MAX_LAYERS)
     {
         return Err(HparamError::unsupported(key, value).into());
     }
