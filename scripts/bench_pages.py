@@ -10,9 +10,10 @@ Every output was compared with the reference's by its sha256.
 
 {date}, {program}: {processor}, {cores} cores, {simd}, {threads} threads.
 
-*From GGUF* is `quantize` against `llama-quantize`, like for like, with the same importance matrix for IQ types. *From
-safetensors* is `process` against the same runs of `llama-quantize`, which need a conversion first that is not counted;
-`process` has it in it, and also hashes, waits for the disk, which the reference does not, and writes the card and metadata.
+*From GGUF* is `quantize` against `llama-quantize`, with the same importance matrix for IQ types; it also measures what
+each tensor lost, which llama-quantize does not: `--no-stats` is like for like. *From safetensors* is `process` against
+the same runs of `llama-quantize`, which need a conversion first that is not counted; `process` has it in it, and also
+hashes, waits for the disk, which the reference does not, and writes the card and metadata.
 *Written* is what went to the file system. With *files in memory* (a RAM disk) neither side has a disk to wait for."""
 
 
@@ -41,12 +42,14 @@ def page(results):
         converted = rows_of(checkpoint, "convert")
         singles, processed = rows_of(checkpoint, "quantize"), rows_of(checkpoint, "process")
         if singles:
-            lines += ["", "| method | reference: wall (CPU), peak | from GGUF | | from safetensors | | peak |"]
-            lines += ["|---|---|---|---|---|---|---|"]
+            lines += ["", "| method | reference: wall (CPU), peak | from GGUF | | `--no-stats` | | from safetensors | | peak |"]
+            lines += ["|---|---|---|---|---|---|---|---|---|"]
         for method, row in singles.items():
             theirs, gguf = row["reference"], row["ours"]
             once = " ¹" if gguf.get("runs", results["runs"]) < results["runs"] else ""
             cells = [method + once, f"{seconds(theirs)}, {size(theirs['peak'])}", seconds(gguf), times(theirs, gguf)]
+            plain = row.get("without_statistics")
+            cells += [seconds(plain), times(theirs, plain)] if plain else ["", ""]
             if method in processed:
                 whole = processed[method]["ours"]
                 cells += [seconds(whole), times(theirs, whole), size(whole["peak"])]

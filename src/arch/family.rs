@@ -359,6 +359,8 @@ pub enum Vocabulary {
     /// `LlamaModel.set_vocab`: SentencePiece, then a Llama tokenizer in `tokenizer.json`, then byte-level BPE; and
     /// `add_space_prefix` from `tokenizer_config.json`, CodeLlama's infill tokens, no BOS token for 49152 tokens.
     Llama,
+    /// `_set_vocab_mistral`: Mistral's own `tekken.json`, and `chat_template.jinja` where there is one.
+    Mistral,
     /// `Qwen2Model.set_vocab`: SentencePiece, then byte-level BPE.
     Qwen2,
     /// `GemmaModel.set_vocab`: SentencePiece, with CodeGemma's end of turn, and no space before the text.

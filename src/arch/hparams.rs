@@ -7,13 +7,13 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum HparamError {
-    #[error("`config.json` has none of {}", list(keys))]
+    #[error("the configuration has none of {}", list(keys))]
     Missing { keys: Vec<String> },
-    #[error("`config.json`: `{key}` is `{found}`, not {expected}")]
+    #[error("the configuration's `{key}` is `{found}`, not {expected}")]
     Type { key: String, found: String, expected: &'static str },
-    #[error("`config.json`: `{key}` is `{found}`, which is not supported")]
+    #[error("the configuration's `{key}` is `{found}`, which is not supported")]
     Unsupported { key: String, found: String },
-    #[error("`config.json` makes `{key}` no finite number")]
+    #[error("the configuration makes `{key}` no finite number")]
     NotFinite { key: String },
     #[error("the preprocessor's configuration has no `{key}` that is {expected}")]
     Preprocessor { key: String, expected: &'static str },
@@ -56,7 +56,7 @@ fn short(value: &Value) -> String {
 
 type Result<T> = std::result::Result<T, HparamError>;
 
-/// A model's hyper-parameters, by the names of its `config.json`.
+/// A model's hyper-parameters, by the names of its `config.json`, or `params.json`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hparams {
     values: Map<String, Value>,

@@ -42,6 +42,7 @@ mod mamba;
 mod minicpm;
 mod minimax;
 mod mistral3;
+mod mistral_native;
 mod model_types;
 mod modern_bert;
 mod mpt;
@@ -75,6 +76,7 @@ pub use family::{
 };
 pub use hparams::{HparamError, Hparams};
 pub use key::{Key, Model, Store, When};
+pub use mistral_native::mistral_native;
 pub use rope::Rope;
 pub use tensor::{Extent, Tensor};
 pub use tensor_name::{

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Checkpoint, CheckpointError as E, Origin, SourceTensor};
 use crate::base::positioned::read_exact_at;
-use crate::safetensors::{HeaderError, ShardHeader, ShardIndex, header_length};
+use crate::safetensors::{HeaderError, ShardHeader, ShardIndex, header_length, shard_prefix};
 
 /// Longest configuration or tokenizer file that is read whole.
 const MAX_SMALL_FILE: u64 = 1 << 28;
@@ -15,7 +15,8 @@ const MAX_SMALL_FILE: u64 = 1 << 28;
 const INDEX: &str = "model.safetensors.index.json";
 
 impl Checkpoint {
-    /// Opens a folder with `model.safetensors`, shards of it, or shards and their index.
+    /// Opens a folder with `model.safetensors`, shards of it, or shards and their index; of Mistral's own format,
+    /// `consolidated.safetensors` or shards of it.
     ///
     /// # Errors
     /// [`CheckpointError`](super::CheckpointError) names the file and what is wrong with it.
@@ -24,8 +25,9 @@ impl Checkpoint {
             return Err(E::NotAFolder(folder.to_owned()));
         }
         let names = list(folder)?;
+        let prefix = shard_prefix(names.iter().map(String::as_str));
         let mut shards: Vec<String> =
-            names.iter().filter(|n| n.starts_with("model") && n.ends_with(".safetensors")).cloned().collect();
+            names.iter().filter(|n| n.starts_with(prefix) && n.ends_with(".safetensors")).cloned().collect();
         let mut indexed = None;
         if let Some(json) = read_small(&folder.join(INDEX))? {
             let index =
@@ -277,6 +279,12 @@ mod tests {
         check(&twice, Err("in two shards"));
         check(&[("model.safetensors", one[..one.len() - 1].to_vec())], Err("truncated"));
         check(&[("model.safetensors", one[..20].to_vec())], Err("too short"));
+        // Mistral's own format where there is no other.
+        let own = ("consolidated-00001-of-00001.safetensors", one.clone());
+        check(&[own.clone(), ("params.json", vec![])], Ok(&["b", "a"]));
+        let both = [own.clone(), ("params.json", vec![]), ("config.json", vec![])];
+        check(&both, Err("no safetensors weights"));
+        check(&[&both[..], &[("model.safetensors", shard(&["c"]))]].concat(), Ok(&["c"]));
         check(&[("pytorch_model.bin", vec![])], Err("pickle"));
         check(&[("config.json", vec![])], Err("no safetensors weights"));
     }

@@ -58,6 +58,12 @@ pub fn page() -> String {
             Qwen as published `qwen.attention.layer_norm_rms_epsilon`, without which no program of llama.cpp loads it. `convert`\n\
             writes the same file; quantizing it is refused here as there, unless `--override-kv` states the key (as\n\
             `layer_norm_epsilon` of its `config.json`).\n";
+    out += "\n### Mistral's own format\n\n\
+            `params.json`, `consolidated*.safetensors` and `tekken.json`, where a folder or repository has no `config.json`:\n\
+            byte for byte what `convert_hf_to_gguf.py --mistral-format` writes, as `llama`, or as `mistral3` where the parameters\n\
+            have `llama_4_scaling`; FP8 weights among it. The template of `chat_template.jinja` goes before that of the\n\
+            tokenizer's version. Models with experts, towers (`--mmproj`) and SentencePiece vocabularies are refused in this\n\
+            format; their repositories have transformers' format as well.\n";
     out += "\n### Quantized checkpoints\n\n\
             Weights that are quantized already are turned into numbers while they are read, as the reference's converter does\n\
             it; every family above may have them: `fp8` (a scale a block or a tensor, as DeepSeek and Qwen publish), `modelopt`\n\
@@ -122,6 +128,7 @@ fn tokenizers(vocabulary: Vocabulary) -> &'static [&'static str] {
         Vocabulary::Hunyuan | Vocabulary::DeepSeek2 => &[BPE, RANKS],
         Vocabulary::Qwen | Vocabulary::HunyuanMoe => &[RANKS],
         Vocabulary::Llama => &[TEKKEN, PIECES, LLAMA_2, BPE],
+        Vocabulary::Mistral => &[TEKKEN],
         Vocabulary::Jamba => &[PIECES, LLAMA_2],
         Vocabulary::Qwen2 | Vocabulary::Gemma3 | Vocabulary::Gemma3n | Vocabulary::Mamba2 => &[PIECES, BPE],
         Vocabulary::Phi3 | Vocabulary::Mamba => &[BPE, PIECES],

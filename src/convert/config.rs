@@ -5,9 +5,12 @@ use serde_json::{Map, Value};
 use super::quantized::Scheme;
 use super::{ConvertError as E, tokenizer};
 use crate::arch::config_class::{self, Read};
-use crate::arch::{Family, HparamError, Hparams, LAYERS, MAX_LAYERS, MoreLayers, family, number};
+use crate::arch::{
+    Family, HparamError, Hparams, LAYERS, MAX_LAYERS, MoreLayers, family, mistral_native, number,
+};
 use crate::checkpoint::Checkpoint;
 use crate::event::{Code, Event, Observer};
+use crate::safetensors::PARAMS;
 
 const CONFIG: &str = "config.json";
 
@@ -59,7 +62,7 @@ pub(super) fn read(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<C
 /// The same of what has `config.json` and nothing else: no tensors, no tokenizer.
 pub(super) fn read_alone(checkpoint: &Checkpoint, observer: &dyn Observer) -> Result<Config, E> {
     let Some(bytes) = checkpoint.small_file(CONFIG)? else {
-        return Err(E::NoConfig(checkpoint.folder.clone()));
+        return read_params(checkpoint);
     };
     let values: Map<String, Value> = json(CONFIG, &bytes)?;
     let raw = Value::Object(values.clone());
@@ -88,18 +91,47 @@ pub(super) fn read_alone(checkpoint: &Checkpoint, observer: &dyn Observer) -> Re
         let text = text.as_object().ok_or_else(|| HparamError::wrong(TEXT_CONFIG, &text, "an object"))?;
         hparams.merge(text);
     }
-    // Lists with an entry for each are made before tensors are looked at.
-    if let Some((key, value)) = hparams.find(LAYERS)
-        && value.as_u64().is_some_and(|layers| layers > MAX_LAYERS)
-    {
-        return Err(HparamError::unsupported(key, value).into());
-    }
+    refuse_layers(&hparams)?;
     let family = (family.variant)(&mut hparams)?.unwrap_or(family);
     // What a family does not do is told before its tensors are looked at.
     let stated = stated(&hparams, family)?;
     let scheme = Scheme::read(checkpoint, &hparams, family)?;
     let (vocabulary_rows, answers) = (None, None);
     Ok(Config { raw, file, hparams, stated, architecture, family, scheme, vocabulary_rows, answers })
+}
+
+/// The same of Mistral's own format, which has no classes and no defaults.
+fn read_params(checkpoint: &Checkpoint) -> Result<Config, E> {
+    let Some(bytes) = checkpoint.small_file(PARAMS)? else {
+        return Err(E::NoConfig(checkpoint.folder.clone()));
+    };
+    let file = Hparams::new(json(PARAMS, &bytes)?);
+    let mut hparams = file.clone();
+    refuse_layers(&hparams)?;
+    let family = mistral_native(&mut hparams).map_err(E::Params)?;
+    let scheme = Scheme::read(checkpoint, &hparams, family)?;
+    Ok(Config {
+        // What the reference looks for there, it looks for in `config.json`.
+        raw: Value::Object(Map::new()),
+        stated: stated(&hparams, family)?,
+        file,
+        hparams,
+        architecture: "Mistral's own format".to_owned(),
+        family,
+        scheme,
+        vocabulary_rows: None,
+        answers: None,
+    })
+}
+
+/// Lists with an entry for each layer are made before tensors are looked at.
+fn refuse_layers(h: &Hparams) -> Result<(), HparamError> {
+    match h.find(LAYERS) {
+        Some((key, value)) if value.as_u64().is_some_and(|layers| layers > MAX_LAYERS) => {
+            Err(HparamError::unsupported(key, value))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The hyper-parameters as the family states them.

@@ -35,6 +35,8 @@ pub enum ConvertError {
     Adapter(#[from] AdapterError),
     #[error(transparent)]
     Hparam(#[from] HparamError),
+    #[error("`params.json`, in Mistral's own format, is not supported")]
+    Params(#[source] HparamError),
     #[error(transparent)]
     General(#[from] GeneralError),
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! Which files of a repository make a checkpoint.
 //!
 //! Weights are what the reference's converter would open: the shards that `model.safetensors.index.json` names, else
-//! `model*.safetensors`, at the root. With them come the files that conversion and the model card read. No pickle,
+//! `model*.safetensors`, at the root; of Mistral's own format `consolidated*.safetensors`, where it is the only one. With them come the files that conversion and the model card read. No pickle,
 //! no other format, no folder of another format (`onnx/`, `original/`) ever.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::HubError;
 use crate::base::file_name::{is_licence, is_safe_path};
 use crate::base::repo_id::RepoId;
-use crate::safetensors::ShardIndex;
+use crate::safetensors::{PARAMS, ShardIndex, shard_prefix};
 
 /// The index of sharded weights.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -68,7 +68,8 @@ pub(super) fn weights(
             index.shards().into_iter().map(find).collect::<Result<_, _>>()?
         }
         None => {
-            let is_shard = |f: &&RemoteFile| f.path.starts_with("model") && f.path.ends_with(".safetensors");
+            let prefix = shard_prefix(tree.iter().map(|f| f.path.as_str()));
+            let is_shard = |f: &&RemoteFile| f.path.starts_with(prefix) && f.path.ends_with(".safetensors");
             tree.iter().filter(is_shard).filter(|f| !f.path.contains('/')).cloned().collect()
         }
     };
@@ -103,9 +104,11 @@ fn is_wanted(path: &str) -> bool {
 
 /// Whether conversion or the model card reads it.
 fn is_read(path: &str) -> bool {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 11] = [
         "README.md",
         "config.json",
+        PARAMS,
+        "tekken.json",
         "generation_config.json",
         "merges.txt",
         "vocab.json",
@@ -158,6 +161,8 @@ mod tests {
     fn small_files_are_what_conversion_and_card_read() {
         let wanted = [
             "config.json",
+            "params.json",
+            "tekken.json",
             "tokenizer.json",
             "tokenizer.model",
             "tokenizer.model.v3",
@@ -194,6 +199,11 @@ mod tests {
         let files =
             tree(&["model.safetensors", "model-1.safetensors", "x/model.safetensors", "lora.safetensors"]);
         assert_eq!(names(weights(&repo(), &files, None)), ["model.safetensors", "model-1.safetensors"]);
+        // Mistral's own format is downloaded where there is no other, and not beside another.
+        let own = tree(&["params.json", "consolidated.safetensors"]);
+        assert_eq!(names(weights(&repo(), &own, None)), ["consolidated.safetensors"]);
+        let both = [own, tree(&["config.json", "model.safetensors"])].concat();
+        assert_eq!(names(weights(&repo(), &both, None)), ["model.safetensors"]);
         let index = |json: &str| ShardIndex::parse(json.as_bytes()).unwrap();
         let one = index(r#"{"weight_map":{"a":"model-1.safetensors"}}"#);
         assert_eq!(names(weights(&repo(), &files, Some(&one))), ["model-1.safetensors"]);

@@ -5,6 +5,8 @@
 
 mod header;
 mod index;
+mod shards;
 
 pub use header::{Dtype, HeaderError, MAX_HEADER, ShardHeader, TensorEntry, header_length};
 pub use index::{IndexError, ShardIndex};
+pub use shards::{PARAMS, shard_prefix};

@@ -234,7 +234,7 @@ fn bad_checkpoints_fail_with_a_hint_and_leave_nothing() {
     check_bad(
         remove("bad/config.json"),
         "`bad` has no `config.json`
-  | hint: a checkpoint has config.json beside its weights",
+  | hint: a checkpoint has config.json beside its weights, or params.json in Mistral's own format",
     );
     check_bad(
         |s| s.write("bad/config.json", "{"),

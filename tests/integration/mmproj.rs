@@ -270,7 +270,7 @@ fn what_the_reference_refuses_is_refused() {
     };
     refused(
         "llava-1.5-7b-hf",
-        "`config.json`: `model_type` is `\"clip_vision_model\"`, which is not supported",
+        "the configuration's `model_type` is `\"clip_vision_model\"`, which is not supported",
     );
     refused("phi-4", "`Phi3ForCausalLM` is no model that sees, or its vision tower is not supported");
 }

@@ -82,6 +82,8 @@ parity! {
     mistral_tekken7: "Mistral-Small-24B-Instruct-2501-tekken";
     mistral3_tekken11: "Mistral-Small-3.2-24B-Instruct-2506";
     mistral3_tekken13: "Devstral-Small-2507";
+    mistral_own_format: "Mistral-Small-3.1-24B-Base-2503-params";
+    mistral3_own_format_fp8: "Ministral-3-3B-Instruct-2512-params";
     mixtral_sharded: "Mixtral-8x7B-Instruct-v0.1";
     mixtral_f16: "Mixtral-4x-dolphin";
     qwen2_moe_shared_expert: "Qwen1.5-MoE-A2.7B-Chat";

@@ -74,7 +74,10 @@ impl Explain for ConvertError {
             }
             ConvertError::Tokenizer(error) => return Explain::hint(error),
             ConvertError::Adapter(error) => return of_adapter(error),
-            ConvertError::NoConfig(_) => "a checkpoint has config.json beside its weights".to_owned(),
+            ConvertError::Params(_) => {
+                "the repository's files in transformers' format (config.json, model*.safetensors) may be".to_owned()
+            }
+            ConvertError::NoConfig(_) => "a checkpoint has config.json beside its weights, or params.json in Mistral's own format".to_owned(),
             ConvertError::Json { .. } => "the file is damaged or incomplete; fetch it again".to_owned(),
             ConvertError::Layers { .. } => {
                 "a shard is missing, or `num_hidden_layers` is not that of these weights; fetch the checkpoint again".to_owned()

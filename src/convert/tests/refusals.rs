@@ -3,6 +3,28 @@
 use super::*;
 
 #[test]
+fn of_mistrals_own_format_what_is_not_supported_is_named() {
+    let check = |params: &str, expected: &str| {
+        let folder = TempDir::new().unwrap();
+        write_shard(
+            &folder.path().join("consolidated.safetensors"),
+            &[("norm.weight".to_owned(), "BF16", vec![8])],
+        );
+        std::fs::write(folder.path().join("params.json"), params).unwrap();
+        let e = config::read(&Checkpoint::open(folder.path()).unwrap(), &()).err().unwrap();
+        let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+        assert!(format!("{e}: {cause}").contains(expected), "{e}: {cause}");
+    };
+    check("[]", "`params.json` is no valid JSON");
+    check(
+        r#"{"moe": {"num_experts": 8}}"#,
+        "`params.json`, in Mistral's own format, is not supported: the configuration's `moe`",
+    );
+    check(r#"{"n_layers": 99999999999}"#, "`n_layers` is `99999999999`, which is not supported");
+    check(r#"{"quantization": {"qformat_weight": "int4"}}"#, "`quantization`");
+}
+
+#[test]
 fn what_is_not_supported_is_named() {
     let rows = layers("model.", "BF16");
     let with = |name: &str, dtype, shape: &[u64]| {

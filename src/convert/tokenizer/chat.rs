@@ -9,7 +9,8 @@ use super::json::{TOKENIZER_CONFIG, TokenizerFiles, object, text};
 use crate::gguf::Metadata;
 
 const KEY: &str = "tokenizer.chat_template";
-const JINJA: &str = "chat_template.jinja";
+/// A template in a file of its own.
+pub(super) const JINJA: &str = "chat_template.jinja";
 const JSON: &str = "chat_template.json";
 const ADDITIONAL: &str = "additional_chat_templates";
 

@@ -79,6 +79,7 @@ pub fn write(
     match style {
         Vocabulary::Gpt2 => source.write_gpt2(out),
         Vocabulary::Llama => source.write_llama(out),
+        Vocabulary::Mistral => source.write_mistral(out),
         Vocabulary::SentencePiece => source.write_sentencepiece(out),
         Vocabulary::Qwen2 if has_sentencepiece => source.write_sentencepiece(out),
         Vocabulary::Qwen2 => source.write_gpt2(out),
@@ -170,7 +171,7 @@ pub fn write(
 /// # Errors
 /// As [`write()`].
 pub fn write_tekken(bytes: &[u8], out: &mut Metadata) -> Result<(), TokenizerError> {
-    tekken::parse(bytes)?.write(out);
+    tekken::parse(bytes, None)?.write(out);
     Ok(())
 }
 
@@ -449,6 +450,14 @@ impl Source<'_> {
             }
         }
         special.write(out)
+    }
+
+    /// `_set_vocab_mistral` for Mistral's own format, which has the model's chat template before that of its version.
+    fn write_mistral(&self, out: &mut Metadata) -> Result<(), TokenizerError> {
+        let checkpoint = self.files.checkpoint;
+        let bytes = checkpoint.small_file(tekken::TEKKEN)?.ok_or(TokenizerError::Missing(tekken::TEKKEN))?;
+        tekken::parse(&bytes, json::text(checkpoint, chat::JINJA)?)?.write(out);
+        Ok(())
     }
 
     /// `LlamaModel.set_vocab`.

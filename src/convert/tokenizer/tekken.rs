@@ -99,7 +99,7 @@ pub(super) struct Tekken {
     merges: Strings,
     /// Kinds of special tokens, and their ids.
     ids: [(&'static str, u32); 4],
-    template: &'static str,
+    template: String,
 }
 
 impl Tekken {
@@ -126,14 +126,16 @@ impl Tekken {
     }
 }
 
-/// Reads the file.
-pub(super) fn parse(bytes: &[u8]) -> Result<Tekken, E> {
+/// Reads the file; the version has a chat template, unless one is given.
+pub(super) fn parse(bytes: &[u8], template: Option<String>) -> Result<Tekken, E> {
     let file: File =
         serde_json::from_slice(bytes).map_err(|source| E::Json { file: TEKKEN.to_owned(), source })?;
     let Config { version, default_vocab_size, default_num_special_tokens } = file.config;
-    let template = TEMPLATES.iter().find(|(known, _)| *known == version).map(|(_, template)| *template);
-    let template =
-        template.ok_or_else(|| E::Unsupported { file: TEKKEN, found: format!("version `{version}`") })?;
+    let of_version =
+        || TEMPLATES.iter().find(|(known, _)| *known == version).map(|(_, text)| (*text).to_owned());
+    let template = template
+        .or_else(of_version)
+        .ok_or_else(|| E::Unsupported { file: TEKKEN, found: format!("version `{version}`") })?;
     let special = special_tokens(file.special_tokens, &version, default_num_special_tokens)?;
     let counted = default_vocab_size.checked_sub(special.len()).filter(|count| *count <= file.vocab.len());
     let Some(count) = counted.filter(|count| *count >= BYTES) else {
@@ -251,7 +253,7 @@ mod tests {
     }
 
     fn parsed(file: &Value) -> Result<Tekken, String> {
-        parse(file.to_string().as_bytes()).map_err(|error| error.to_string())
+        parse(file.to_string().as_bytes(), None).map_err(|error| error.to_string())
     }
 
     fn strings(strings: &Strings) -> Vec<String> {
@@ -270,7 +272,7 @@ mod tests {
         assert_eq!(found.ids, [("bos", 1), ("eos", 2), ("unknown", 0), ("padding", 11)]);
         assert_eq!(
             (found.types[21], found.types[22], found.template),
-            (CONTROL, NORMAL, "mistral-v3-tekken")
+            (CONTROL, NORMAL, "mistral-v3-tekken".to_owned())
         );
     }
 
@@ -303,6 +305,8 @@ mod tests {
         let special = |token: &str| json!({ "rank": 0, "token_str": token, "is_control": true });
         check(|f| f["special_tokens"] = json!([special("a"), special("a")]), "a token twice");
         check(|f| f["special_tokens"] = json!([special("<s>")]), "with every usual token");
-        assert!(parse(b"").is_err() && parse(b"[]").is_err() && parse(b"{\"config\":1}").is_err());
+        for bytes in [&b""[..], b"[]", b"{\"config\":1}"] {
+            assert!(parse(bytes, None).is_err());
+        }
     }
 }

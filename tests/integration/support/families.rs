@@ -136,7 +136,15 @@ impl Family {
         };
         let tensors: Vec<(String, Vec<u64>)> = self.tensors.clone().into_iter().collect();
         let mut files = weights::files(&self.folder, float, &self.dtypes, &tensors, self.shards);
-        files.push(("config.json".to_owned(), text(&self.config)));
+        if self.files.contains_key("params.json") {
+            // Mistral's own format has no other configuration.
+            for (name, _) in files.iter_mut().filter(|(name, _)| name.ends_with(".safetensors")) {
+                *name = name.replacen("model", "consolidated", 1);
+            }
+            files.retain(|(name, _)| !name.ends_with(".index.json"));
+        } else {
+            files.push(("config.json".to_owned(), text(&self.config)));
+        }
         files.extend(self.files.iter().map(|(name, json)| (name.clone(), text(json))));
         let generation = json!({ "bos_token_id": 1, "eos_token_id": [2, 1], "pad_token_id": 0 });
         files.push(("generation_config.json".to_owned(), text(&generation)));
