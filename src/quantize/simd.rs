@@ -89,8 +89,14 @@ pub fn limit(to: Level) -> Level {
 ///
 /// `multiversion! { pub(crate) fn name(x: &[f32], out: &mut [u8]) = kernel; }` where `kernel` is an
 /// `#[inline(always)]` function of the same signature, with its generics named. Call it once a slab: the choice is made at each call.
+///
+/// `= kernel, at most Avx2;` leaves AVX-512 out, where the compiler makes worse code of wider vectors. That is measured
+/// (on Zen 5, by `cargo bench`), not reasoned out.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:path;) => {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:path $(, at most $most:ident)?;
+    ) => {
         $(#[$meta])*
         $vis fn $name($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
@@ -99,7 +105,7 @@ macro_rules! multiversion {
                 fn avx512($($arg: $ty),*) $(-> $ret)? { $kernel($($arg),*) }
                 #[target_feature(enable = "avx2,f16c")]
                 fn avx2($($arg: $ty),*) $(-> $ret)? { $kernel($($arg),*) }
-                match $crate::quantize::simd::level() {
+                match $crate::quantize::simd::level()$(.min($crate::quantize::simd::Level::$most))? {
                     // SAFETY: `level` is at most what `Level::detect` found on this processor.
                     #[allow(unsafe_code, reason = "calls a target_feature function after detection")]
                     $crate::quantize::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },

@@ -5,19 +5,19 @@ use super::{decoder, f16_at, u16_at};
 
 decoder! {
     /// `dequantize_row_mxfp4`.
-    mxfp4, 17 bytes, 32 values = power_of_two;
+    mxfp4, 17 bytes, 32 values = power_of_two, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_nvfp4`.
-    nvfp4, 36 bytes, 64 values = small_float;
+    nvfp4, 36 bytes, 64 values = small_float, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_iq4_nl`.
-    iq4_nl, 18 bytes, 32 values = half;
+    iq4_nl, 18 bytes, 32 values = half, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_iq4_xs`.
-    iq4_xs, 136 bytes, 256 values = super_block;
+    iq4_xs, 136 bytes, 256 values = super_block, at most Avx2;
 }
 
 /// The values of nibbles, the low ones first.

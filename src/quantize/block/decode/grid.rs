@@ -14,23 +14,23 @@ decoder! {
 }
 decoder! {
     /// `dequantize_row_iq2_xxs`.
-    iq2_xxs, 66 bytes, 256 values = even_signs;
+    iq2_xxs, 66 bytes, 256 values = even_signs, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_iq2_xs`.
-    iq2_xs, 74 bytes, 256 values = even_signs_by_16;
+    iq2_xs, 74 bytes, 256 values = even_signs_by_16, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_iq2_s`.
-    iq2_s, 82 bytes, 256 values = all_signs;
+    iq2_s, 82 bytes, 256 values = all_signs, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_iq3_xxs`.
-    iq3_xxs, 98 bytes, 256 values = fours_with_even_signs;
+    iq3_xxs, 98 bytes, 256 values = fours_with_even_signs, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_iq3_s`.
-    iq3_s, 110 bytes, 256 values = fours_with_all_signs;
+    iq3_s, 110 bytes, 256 values = fours_with_all_signs, at most Avx2;
 }
 
 /// What the levels of a grid with 2 bits a level stand for, in eighths.

@@ -4,7 +4,7 @@ use super::{decoder, f16_at};
 
 decoder! {
     /// `dequantize_row_q2_K`.
-    q2_k, 84 bytes, 256 values = two_bits;
+    q2_k, 84 bytes, 256 values = two_bits, at most Avx2;
 }
 decoder! {
     /// `dequantize_row_q3_K`.
@@ -20,7 +20,7 @@ decoder! {
 }
 decoder! {
     /// `dequantize_row_q6_K`.
-    q6_k, 210 bytes, 256 values = six_bits;
+    q6_k, 210 bytes, 256 values = six_bits, at most Avx2;
 }
 
 /// The 2-bit codes of a super-block: of each 128 values, those 32 apart share a byte.

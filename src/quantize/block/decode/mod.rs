@@ -14,9 +14,15 @@ use crate::gguf::GgmlType;
 /// Turns whole blocks into values.
 type Decoder = fn(&[u8], &mut [f32]);
 
-/// Makes a [`Decoder`] of a function from one block's bytes to its values.
+/// Makes a [`Decoder`] of a function from one block's bytes to its values. `at most Avx2`: see [`multiversion!`]; most
+/// tables and odd widths of codes become gathers of single bytes with AVX-512.
+///
+/// [`multiversion!`]: crate::quantize::simd::multiversion
 macro_rules! decoder {
-    ($(#[$meta:meta])* $name:ident, $bytes:literal bytes, $values:literal values = $block:path;) => {
+    (
+        $(#[$meta:meta])*
+        $name:ident, $bytes:literal bytes, $values:literal values = $block:path $(, at most $most:ident)?;
+    ) => {
         $(#[$meta])*
         pub(super) fn $name(bytes: &[u8], out: &mut [f32]) {
             #[inline(always)]
@@ -27,7 +33,7 @@ macro_rules! decoder {
                 }
             }
             $crate::quantize::simd::multiversion! {
-                fn decode(bytes: &[u8], out: &mut [f32]) = kernel;
+                fn decode(bytes: &[u8], out: &mut [f32]) = kernel $(, at most $most)?;
             }
             decode(bytes, out);
         }

@@ -15,19 +15,19 @@ decoder! {
 
 multiversion! {
     /// `dequantize_row_q4_0`.
-    pub(super) fn q4_0(bytes: &[u8], out: &mut [f32]) = symmetric::<18, 4>;
+    pub(super) fn q4_0(bytes: &[u8], out: &mut [f32]) = symmetric::<18, 4>, at most Avx2;
 }
 multiversion! {
     /// `dequantize_row_q4_1`.
-    pub(super) fn q4_1(bytes: &[u8], out: &mut [f32]) = with_minimum::<20, 4>;
+    pub(super) fn q4_1(bytes: &[u8], out: &mut [f32]) = with_minimum::<20, 4>, at most Avx2;
 }
 multiversion! {
     /// `dequantize_row_q5_0`.
-    pub(super) fn q5_0(bytes: &[u8], out: &mut [f32]) = symmetric::<22, 5>;
+    pub(super) fn q5_0(bytes: &[u8], out: &mut [f32]) = symmetric::<22, 5>, at most Avx2;
 }
 multiversion! {
     /// `dequantize_row_q5_1`.
-    pub(super) fn q5_1(bytes: &[u8], out: &mut [f32]) = with_minimum::<24, 5>;
+    pub(super) fn q5_1(bytes: &[u8], out: &mut [f32]) = with_minimum::<24, 5>, at most Avx2;
 }
 multiversion! {
     /// `dequantize_row_q8_0`.
