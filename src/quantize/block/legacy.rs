@@ -104,20 +104,6 @@ fn one_sided_range(x: &Block) -> (f32, f32) {
     (low, high)
 }
 
-/// For each block the greatest magnitude.
-#[inline(always)]
-fn magnitudes(blocks: &[Block]) -> Each<f32> {
-    let mut peaks = [0.0; GROUP];
-    for (peak, x) in peaks.iter_mut().zip(blocks) {
-        let mut high = 0;
-        for v in x {
-            high = high.max(v.abs().to_bits() as i32);
-        }
-        *peak = f32::from_bits(high as u32);
-    }
-    peaks
-}
-
 /// The integer part of a value from 0 to 255, in the low byte.
 ///
 /// A conversion that has to mind its limits takes longer.
@@ -146,24 +132,48 @@ fn levels<const BITS: u32>(x: &Block, min: f32, inverse: f32, offset: f32) -> [u
 pub(super) fn pack(q: &[u8; QK], bits: u32, out: &mut [u8]) {
     let nibbles = if bits == 5 {
         let (high, nibbles) = out.split_at_mut(4);
-        for (bits, q) in high.iter_mut().zip(q.as_chunks().0) {
-            *bits = fifth_bits(*q);
-        }
+        high.copy_from_slice(&fifth_bits(q).to_le_bytes());
         nibbles
     } else {
         out
     };
+    pack_nibbles(q, nibbles);
+}
+
+#[inline(always)]
+fn pack_nibbles(q: &[u8; QK], out: &mut [u8]) {
     for j in 0..QK / 2 {
-        nibbles[j] = (q[j] & 15) | (q[j + QK / 2] << 4);
+        out[j] = (q[j] & 15) | (q[j + QK / 2] << 4);
     }
 }
 
-/// Bit 4 of each of eight levels, the first one lowest.
+/// Writes the fifth bits of a group's levels, after `header` bytes of each block. Apart from all else: of a block's own,
+/// still in registers, the compiler makes bytes one by one, which takes as long as the rest.
 #[inline(always)]
-fn fifth_bits(q: [u8; 8]) -> u8 {
-    let ones = (u64::from_le_bytes(q) >> 4) & 0x0101_0101_0101_0101;
-    // The product moves byte j's bit to bit 56 + j.
-    (ones.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+fn write_fifths<const BYTES: usize>(q: &[[u8; QK]; GROUP], header: usize, out: &mut [[u8; BYTES]]) {
+    for (q, out) in q.iter().zip(out) {
+        out[header..header + 4].copy_from_slice(&fifth_bits(q).to_le_bytes());
+    }
+}
+
+/// Bit 4 of each level, the first one lowest.
+///
+/// A product gathers the bits of eight levels, too, but the compiler makes vectors of four products, which it then takes
+/// apart byte by byte.
+#[inline(always)]
+fn fifth_bits(q: &[u8; QK]) -> u32 {
+    const FIFTHS: u64 = 0x1010_1010_1010_1010;
+    // Bit n of byte j: that of level 8 n + j.
+    let mut bits = 0;
+    for (n, eight) in q.as_chunks().0.iter().enumerate() {
+        bits |= (u64::from_le_bytes(*eight) & FIFTHS) >> (4 - n);
+    }
+    // Bits and bytes change places, in squares of two, four and eight.
+    for (distance, upper) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0xf0f0_f0f0)] {
+        let swapped = (bits ^ (bits >> distance)) & upper;
+        bits ^= swapped ^ (swapped << distance);
+    }
+    bits as u32
 }
 
 /// What the steps of a group's blocks come to.
@@ -214,9 +224,17 @@ fn symmetric<const BITS: u32, const BYTES: usize>(x: &[f32], out: &mut [u8]) {
             *d /= -half_range;
         }
         let scales = Scales::new(&d);
+        let mut five = [[0; QK]; GROUP];
         for (b, (x, out)) in blocks.iter().zip(&mut *out).enumerate() {
             out[..2].copy_from_slice(&scales.half[b].to_le_bytes());
-            pack(&levels::<BITS>(x, 0.0, scales.inverse[b], half_range + 0.5), BITS, &mut out[2..]);
+            let q = levels::<BITS>(x, 0.0, scales.inverse[b], half_range + 0.5);
+            pack_nibbles(&q, &mut out[BYTES - QK / 2..]);
+            if BITS == 5 {
+                five[b] = q;
+            }
+        }
+        if BITS == 5 {
+            write_fifths(&five, 2, out);
         }
         if scales.lost {
             clear_lost(&d, &scales, 2, out);
@@ -237,10 +255,18 @@ fn with_minimum<const BITS: u32, const BYTES: usize>(x: &[f32], out: &mut [u8]) 
         }
         let scales = Scales::new(&d);
         halves(&min, &mut m);
+        let mut five = [[0; QK]; GROUP];
         for (b, (x, out)) in blocks.iter().zip(&mut *out).enumerate() {
             out[..2].copy_from_slice(&scales.half[b].to_le_bytes());
             out[2..4].copy_from_slice(&m[b].to_le_bytes());
-            pack(&levels::<BITS>(x, min[b], scales.inverse[b], 0.5), BITS, &mut out[4..]);
+            let q = levels::<BITS>(x, min[b], scales.inverse[b], 0.5);
+            pack_nibbles(&q, &mut out[BYTES - QK / 2..]);
+            if BITS == 5 {
+                five[b] = q;
+            }
+        }
+        if BITS == 5 {
+            write_fifths(&five, 4, out);
         }
         if scales.lost {
             clear_lost(&d, &scales, 4, out);
@@ -272,16 +298,20 @@ fn round(x: f32) -> i32 {
 fn q8_0(x: &[f32], out: &mut [u8]) {
     let (blocks, out) = (x.as_chunks::<QK>().0, out.as_chunks_mut::<34>().0);
     for (blocks, out) in blocks.chunks(GROUP).zip(out.chunks_mut(GROUP)) {
-        let mut d = magnitudes(blocks);
+        // A plain maximum of magnitudes has no branch, and then the compiler makes vectors across blocks, of single values
+        // gathered.
+        let mut d = signed_peaks(blocks);
         for d in &mut d {
-            *d /= 127.0;
+            *d = d.abs() / 127.0;
         }
         let scales = Scales::new(&d);
         for (b, (x, out)) in blocks.iter().zip(out).enumerate() {
             out[..2].copy_from_slice(&scales.half[b].to_le_bytes());
+            let mut q = [0; QK];
             for i in 0..QK {
-                out[2 + i] = round(x[i] * scales.inverse[b]) as u8;
+                q[i] = round(x[i] * scales.inverse[b]) as u8;
             }
+            out[2..].copy_from_slice(&q);
         }
     }
 }
@@ -304,7 +334,7 @@ multiversion! {
 }
 multiversion! {
     /// `quantize_row_q8_0_ref`.
-    pub(super) fn quantize_q8_0(x: &[f32], out: &mut [u8]) = q8_0;
+    pub(super) fn quantize_q8_0(x: &[f32], out: &mut [u8]) = q8_0, at most Avx2;
 }
 
 #[cfg(test)]
