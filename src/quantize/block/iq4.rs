@@ -14,8 +14,8 @@ use crate::quantize::simd::multiversion;
 
 /// Values of a block.
 const LEN: usize = 32;
-/// Blocks in flight: the lanes of one or two vectors, and one or two super-blocks of IQ4_XS.
-const N: usize = 16;
+/// Blocks in flight: eight super-blocks of IQ4_XS. With 32, AVX2 is an eighth faster and AVX-512 a sixth slower.
+const N: usize = 64;
 /// Blocks of a super-block.
 const BLOCKS: usize = 8;
 

@@ -12,7 +12,7 @@ use super::symmetric;
 use crate::quantize::simd::multiversion;
 
 /// Blocks searched at once.
-const N: usize = 32;
+const N: usize = 64;
 
 /// The next blocks of a slab, transposed, and their weights.
 #[repr(align(64))]

@@ -111,7 +111,7 @@ fn write(d: u16, sixes: &[u8; BLOCKS], codes: &[u8; SUPER_BLOCK], out: &mut [u8]
 }
 
 /// Blocks searched at once by importance, and how often that goes into a batch.
-const WEIGHTED_LANES: usize = 32;
+const WEIGHTED_LANES: usize = 64;
 const GROUPS: usize = SUPERS * BLOCKS / WEIGHTED_LANES;
 
 /// What the searches by importance found for a batch: for each block, and over them for each super-block.

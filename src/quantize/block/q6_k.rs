@@ -19,7 +19,7 @@ const BLOCK: usize = 16;
 const BLOCKS: usize = SUPER_BLOCK / BLOCK;
 
 /// Blocks searched at once.
-const LANES: usize = 32;
+const LANES: usize = 64;
 
 /// Values searched at once.
 const BATCH: usize = LANES * BLOCK;
