@@ -293,6 +293,14 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("rope_theta", Float(10000.0)), ("rope_scaling", Null), ("attention_bias", Bool(false)),
         ("head_dim", Null),
     ], lost: &["eod_token_id"] },
+    Defaults { model_type: "hunyuan_v1_moe", values: &[
+        ("vocab_size", Int(290_943)), ("hidden_size", Int(4_096)), ("intermediate_size", Int(11_008)),
+        ("num_hidden_layers", Int(32)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Null),
+        ("max_position_embeddings", Int(2_048)), ("rms_norm_eps", Float(1e-05)), ("pad_token_id", Int(0)),
+        ("bos_token_id", Int(1)), ("eos_token_id", Int(2)), ("sep_token_id", Int(4)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(10000.0)), ("rope_scaling", Null),
+        ("attention_bias", Bool(false)), ("num_experts", Int(1)), ("moe_topk", Int(1)), ("head_dim", Null),
+    ], lost: &["eod_token_id"] },
     Defaults { model_type: "idefics3", values: &[
         ("image_token_id", Int(128_257)), ("tie_word_embeddings", Bool(false)), ("vision_config", Null),
         ("text_config", Null), ("scale_factor", Int(2)), ("pad_token_id", Int(128_002)),
@@ -439,6 +447,14 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         ("rope_theta", Float(10000.0)), ("rope_scaling", Null), ("attention_bias", Bool(false)),
         ("clip_qkv", Null), ("num_experts_per_tok", Int(8)), ("num_experts", Int(64)),
         ("norm_topk_prob", Bool(false)),
+    ], lost: &[] },
+    Defaults { model_type: "phi", values: &[
+        ("vocab_size", Int(51_200)), ("hidden_size", Int(2_048)), ("intermediate_size", Int(8_192)),
+        ("num_hidden_layers", Int(24)), ("num_attention_heads", Int(32)), ("num_key_value_heads", Null),
+        ("max_position_embeddings", Int(2_048)), ("layer_norm_eps", Float(1e-05)),
+        ("tie_word_embeddings", Bool(false)), ("rope_theta", Float(10000.0)), ("rope_scaling", Null),
+        ("partial_rotary_factor", Float(0.5)), ("qk_layernorm", Bool(false)), ("bos_token_id", Int(1)),
+        ("eos_token_id", Int(2)),
     ], lost: &[] },
     Defaults { model_type: "phi3", values: &[
         ("vocab_size", Int(32_064)), ("hidden_size", Int(3_072)), ("intermediate_size", Int(8_192)),

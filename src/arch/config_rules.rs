@@ -109,10 +109,10 @@ use Rule::{
 pub(super) const RULES: &[(&[&str], &[Rule])] = &[
     (&["llama4_text"], &[KeyHeads, HeadWidth, AttentionBias(false), ChunkedAttention, LayerTypes]),
     (&["llama", "arcee", "seed_oss", "ernie4_5"], &[KeyHeads, HeadWidth, RopeType, RopeScaling]),
-    (&["mistral", "ministral", "mixtral", "hunyuan_v1_dense"], &[KeyHeads]),
+    (&["mistral", "ministral", "mixtral", "hunyuan_v1_dense", "hunyuan_v1_moe"], &[KeyHeads]),
     (&["qwen2", "qwen3"], &[SlidingWindow, KeyHeads, RopeType, RopeScaling, LayerTypes]),
     (&["qwen2_moe", "qwen3_moe"], &[SlidingWindow, RopeType, RopeScaling]),
-    (&["olmoe"], &[KeyHeads, RopeType, RopeScaling]),
+    (&["olmoe", "phi"], &[KeyHeads, RopeType, RopeScaling]),
     (&["starcoder2", "stablelm"], &[RopeType, RopeScaling]),
     (&["smollm3"], &[KeyHeads, WindowWithoutTurning, LayerTypes, RopeType, RopeScaling]),
     (&["granite", "granitemoe", "granitemoeshared", "cohere"], &[KeyHeads, RopeScaling]),

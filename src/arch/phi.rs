@@ -1,9 +1,43 @@
-//! Phi 3, 3.5 and 4: query, key and value in one matrix, gate and up in another; and Phi 3.5's model with experts.
+//! Phi 1.5 and 2; Phi 3, 3.5 and 4: query, key and value in one matrix, gate and up in another; and Phi 3.5's model with
+//! experts.
 
-use super::hparams::{count, single};
+use super::hparams::{count, double, single};
 use super::key::{count_of, partial_width, single_of};
 use super::tensor_sets::{ATTENTION, ENDS, ROUTED_EXPERTS};
 use super::{Computed, Extent, Family, HparamError, Key, Stack, Tensor, Vocabulary};
+
+/// `Phi2Model` in the reference's `conversion/phi.py`: one norm a layer, biases everywhere, heads that turn in part.
+pub(super) static PHI2: Family = Family {
+    name: "phi2",
+    architectures: &["PhiForCausalLM"],
+    tensors: &[ENDS, ATTENTION, &[Tensor::FfnDown, Tensor::FfnUp]],
+    names: &[
+        (Tensor::OutputNorm, &["model.final_layernorm"]),
+        (Tensor::AttnOut, &["model.layers.{}.self_attn.dense"]),
+        (Tensor::FfnDown, &["model.layers.{}.mlp.fc2"]),
+        (Tensor::FfnUp, &["model.layers.{}.mlp.fc1"]),
+    ],
+    keys: &[
+        CONTEXT,
+        EMBEDDING,
+        Key::Is("feed_forward_length", |m| {
+            let width = m.hparams.required_count(&["hidden_size", "n_embd"])?;
+            Ok(Some(width.saturating_mul(4).into()))
+        }),
+        LAYERS,
+        HEADS,
+        count_of("attention.head_count_kv", &["num_attention_heads", "n_head"]),
+        single_of("attention.layer_norm_epsilon", &["layer_norm_epsilon", "layer_norm_eps"]),
+        Key::Is("rope.dimension_count", |m| {
+            const PART: &str = "partial_rotary_factor";
+            let part = m.rope.whole(PART).ok_or_else(|| HparamError::missing(&[PART]))?;
+            Ok(Some(partial_width(m, double(PART, part)?)?.into()))
+        }),
+        Key::FileType,
+        Key::Whole("tokenizer.ggml.add_bos_token", |_| Ok(Some(false.into()))),
+    ],
+    ..Family::PLAIN
+};
 
 /// `Phi3MiniModel` in the reference's `conversion/phi.py`.
 pub(super) static PHI3: Family = Family {

@@ -1,7 +1,9 @@
 //! The text models of Qwen's that see: 2-VL, 2.5-VL, 3-VL.
 
-use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS};
-use super::{Family, HparamError, Key, Model, Vocabulary};
+use super::key::count_if;
+use super::qwen_moe::QWEN_MOE;
+use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS, ROUTED_EXPERTS};
+use super::{By, Cut, Family, HparamError, Key, Model, Tensor, Vocabulary};
 use crate::gguf::Value;
 
 /// `Qwen2VLModel` in the reference's `conversion/qwenvl.py`.
@@ -24,6 +26,37 @@ pub(super) static QWEN3_VL: Family = Family {
     vocabulary: Vocabulary::Qwen2,
     rerankers: true,
     ..Family::PLAIN
+};
+
+/// `Qwen3VLMoeTextModel` in the reference's `conversion/qwen3vl.py`: its experts' matrices are stacked and transposed.
+pub(super) static QWEN3_VL_MOE: Family = Family {
+    name: "qwen3vlmoe",
+    architectures: &["Qwen3VLMoeForConditionalGeneration"],
+    renamed: &[("thinker.", "")],
+    tensors: &[ENDS, ATTENTION, HEAD_NORMS, ROUTED_EXPERTS, &[Tensor::FfnNorm]],
+    unsuffixed: &[],
+    splits: &[],
+    cuts: &[
+        Cut {
+            name: "model.layers.{}.mlp.experts.gate_up_proj",
+            transposed: true,
+            by: By::Runs,
+            into: &[Tensor::FfnGateExps, Tensor::FfnUpExps],
+        },
+        Cut {
+            name: "model.layers.{}.mlp.experts.down_proj",
+            transposed: true,
+            by: By::Runs,
+            into: &[Tensor::FfnDownExps],
+        },
+    ],
+    keys: &[
+        Key::Common,
+        count_if("expert_feed_forward_length", &["moe_intermediate_size"]),
+        count_if("expert_shared_feed_forward_length", &["shared_expert_intermediate_size"]),
+        DEEPSTACK,
+    ],
+    ..QWEN_MOE
 };
 
 /// `{arch}.n_deepstack_layers`: layers of the picture's encoder whose output is added to the first layers of the text's.

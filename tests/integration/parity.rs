@@ -98,6 +98,7 @@ parity! {
     phi3: "Phi-3-mini-4k-instruct";
     phi3_long_rope: "Phi-3.5-mini-instruct";
     phi4_f16: "phi-4";
+    phi2_f16: "phi-2";
     phi_moe: "Phi-3.5-MoE-instruct";
     smollm3: "SmolLM3-3B";
     arcee_llama3_rope: "AFM-4.5B";
@@ -141,6 +142,7 @@ parity! {
     qwen2_vl: "Qwen2-VL-2B-Instruct";
     qwen2_5_vl_sharded: "Qwen2.5-VL-3B-Instruct";
     qwen3_vl: "Qwen3-VL-2B-Instruct";
+    qwen3_vl_moe: "Qwen3-VL-30B-A3B-Instruct";
     qwen3_reranker: "Qwen3-Reranker-0.6B";
     qwen3_reranker_untied_f32: "qwen3-reranker-untied";
     qwen3_embedding: "Qwen3-Embedding-0.6B";

@@ -71,13 +71,14 @@ const ROBERTA_DEFAULTS: &[(&str, Option<&str>)] = &[
 
 const END_OF_TEXT: Option<&str> = Some("<|endoftext|>");
 
+/// Those of GPT-2's.
+const GPT2_DEFAULTS: &[(&str, Option<&str>)] =
+    &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)];
+
 const CLASSES: &[Class] = &[
     PLAIN,
-    Class {
-        name: "GPT2Tokenizer",
-        defaults: &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)],
-        ..PLAIN
-    },
+    Class { name: "GPT2Tokenizer", defaults: GPT2_DEFAULTS, ..PLAIN },
+    Class { name: "CodeGenTokenizer", defaults: GPT2_DEFAULTS, ..PLAIN },
     Class {
         name: "Qwen2Tokenizer",
         defaults: &[
@@ -181,6 +182,7 @@ const BY_MODEL_TYPE: &[(&str, &str)] = &[
     ("olmo2", "GPTNeoXTokenizer"),
     ("olmo3", "GPT2Tokenizer"),
     ("olmoe", "GPTNeoXTokenizer"),
+    ("phi", "CodeGenTokenizer"),
     ("phi3", "LlamaTokenizer"),
     ("phimoe", "LlamaTokenizer"),
     ("qwen2", "Qwen2Tokenizer"),
