@@ -1,5 +1,6 @@
 //! Block kernels on one core: `cargo bench --bench kernels [-- NAME...]`, where a name is a part of a type's, like `q4`,
-//! or `sha256`: the hash of one output, and of two in step.
+//! or `sha256`: the hash of one output, and of two in step. `baseline`, `avx2` or `avx512` among them is the widest level
+//! in use, to compare levels.
 //!
 //! For each type and direction, a line with
 //!
@@ -42,6 +43,10 @@ fn main() {
     // Cargo passes `--bench`.
     let names: Vec<String> =
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).map(|a| a.to_lowercase()).collect();
+    let (levels, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| n.parse::<simd::Level>().is_ok());
+    for level in levels.iter().filter_map(|n| n.parse().ok()) {
+        simd::limit(level);
+    }
     let wanted = |ty: &&GgmlType| {
         names.is_empty() || names.iter().any(|n| ty.name().to_lowercase().contains(n.as_str()))
     };

@@ -240,6 +240,13 @@ pub struct Cut {
     pub into: &'static [Tensor],
 }
 
+impl Cut {
+    /// One whose columns are rows, those of one tensor after those of the other.
+    pub(super) const fn on_its_side(name: &'static str, into: &'static [Tensor]) -> Self {
+        Cut { name, transposed: true, by: By::Runs, into }
+    }
+}
+
 /// Whose rows are which in a [`Cut`].
 #[derive(Clone, Copy, Debug)]
 pub enum By {

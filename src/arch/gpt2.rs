@@ -2,7 +2,7 @@
 
 use super::key::{BLOCK_COUNT, count_of, single_of};
 use super::tensor_sets::{ENDS, FUSED_ATTENTION, PLAIN_FFN};
-use super::{By, Cut, Extent, Family, Key, Skip, Tensor};
+use super::{Cut, Extent, Family, Key, Skip, Tensor};
 
 /// `GPT2Model` in the reference's `conversion/gpt2.py`. Where that ends with an exception over the masks of attention
 /// which it means to pass over, they are passed over.
@@ -21,10 +21,10 @@ pub(super) static GPT2: Family = Family {
     ],
     shapes: &[(Tensor::PosEmbd, &[Extent::Any, Extent::Embedding])],
     cuts: &[
-        on_its_side("h.{}.attn.c_attn", &[Tensor::AttnQkv]),
-        on_its_side("h.{}.attn.c_proj", &[Tensor::AttnOut]),
-        on_its_side("h.{}.mlp.c_proj", &[Tensor::FfnDown]),
-        on_its_side("h.{}.mlp.c_fc", &[Tensor::FfnUp]),
+        Cut::on_its_side("h.{}.attn.c_attn", &[Tensor::AttnQkv]),
+        Cut::on_its_side("h.{}.attn.c_proj", &[Tensor::AttnOut]),
+        Cut::on_its_side("h.{}.mlp.c_proj", &[Tensor::FfnDown]),
+        Cut::on_its_side("h.{}.mlp.c_fc", &[Tensor::FfnUp]),
     ],
     keys: &[
         BLOCK_COUNT,
@@ -39,7 +39,3 @@ pub(super) static GPT2: Family = Family {
     ],
     ..Family::PLAIN
 };
-
-const fn on_its_side(name: &'static str, into: &'static [Tensor]) -> Cut {
-    Cut { name, transposed: true, by: By::Runs, into }
-}

@@ -18,12 +18,7 @@ pub(super) static GPT_OSS: Family = Family {
             by: By::Turns,
             into: &[Tensor::FfnGateExps, Tensor::FfnUpExps],
         },
-        Cut {
-            name: "model.layers.{}.mlp.experts.down_proj",
-            transposed: true,
-            by: By::Runs,
-            into: &[Tensor::FfnDownExps],
-        },
+        Cut::on_its_side("model.layers.{}.mlp.experts.down_proj", &[Tensor::FfnDownExps]),
     ],
     microscaled: true,
     keys: &[

@@ -4,7 +4,7 @@
 use super::key::{ROPE_DIMENSIONS, VOCABULARY_SIZE, count_of};
 use super::llama::LLAMA_LIKE;
 use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS};
-use super::{By, Cut, Family, HparamError, Hparams, Key, Model, Tensor, Vocabulary};
+use super::{Cut, Family, HparamError, Hparams, Key, Model, Tensor, Vocabulary};
 use crate::gguf::Value;
 
 /// `Llama4Model` in the reference's `conversion/llama.py`.
@@ -13,18 +13,11 @@ pub(super) static LLAMA4: Family = Family {
     architectures: &["Llama4ForConditionalGeneration", "Llama4ForCausalLM"],
     tensors: &[ENDS, ATTENTION, GATED_FFN, ROUTED_EXPERTS, SHARED_EXPERTS, &[Tensor::RopeFreqs]],
     cuts: &[
-        Cut {
-            name: "model.layers.{}.feed_forward.experts.gate_up_proj",
-            transposed: true,
-            by: By::Runs,
-            into: &[Tensor::FfnGateExps, Tensor::FfnUpExps],
-        },
-        Cut {
-            name: "model.layers.{}.feed_forward.experts.down_proj",
-            transposed: true,
-            by: By::Runs,
-            into: &[Tensor::FfnDownExps],
-        },
+        Cut::on_its_side(
+            "model.layers.{}.feed_forward.experts.gate_up_proj",
+            &[Tensor::FfnGateExps, Tensor::FfnUpExps],
+        ),
+        Cut::on_its_side("model.layers.{}.feed_forward.experts.down_proj", &[Tensor::FfnDownExps]),
     ],
     rope_rows: &[],
     variant: own_widths,

@@ -1,8 +1,8 @@
 //! Phi 1.5 and 2; Phi 3, 3.5 and 4: query, key and value in one matrix, gate and up in another; and Phi 3.5's model with
 //! experts.
 
-use super::hparams::{count, double, single};
-use super::key::{count_of, partial_width, single_of};
+use super::hparams::{count, single};
+use super::key::{PARTIAL_ROPE_DIMENSIONS, count_of, partial_width, single_of};
 use super::tensor_sets::{ATTENTION, ENDS, ROUTED_EXPERTS};
 use super::{Computed, Extent, Family, HparamError, Key, Stack, Tensor, Vocabulary};
 
@@ -28,11 +28,7 @@ pub(super) static PHI2: Family = Family {
         HEADS,
         count_of("attention.head_count_kv", &["num_attention_heads", "n_head"]),
         single_of("attention.layer_norm_epsilon", &["layer_norm_epsilon", "layer_norm_eps"]),
-        Key::Is("rope.dimension_count", |m| {
-            const PART: &str = "partial_rotary_factor";
-            let part = m.rope.whole(PART).ok_or_else(|| HparamError::missing(&[PART]))?;
-            Ok(Some(partial_width(m, double(PART, part)?)?.into()))
-        }),
+        PARTIAL_ROPE_DIMENSIONS,
         Key::FileType,
         Key::Whole("tokenizer.ggml.add_bos_token", |_| Ok(Some(false.into()))),
     ],

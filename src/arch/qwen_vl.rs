@@ -3,7 +3,7 @@
 use super::key::count_if;
 use super::qwen_moe::QWEN_MOE;
 use super::tensor_sets::{ATTENTION, ENDS, GATED_FFN, HEAD_NORMS, ROUTED_EXPERTS};
-use super::{By, Cut, Family, HparamError, Key, Model, Tensor, Vocabulary};
+use super::{Cut, Family, HparamError, Key, Model, Tensor, Vocabulary};
 use crate::gguf::Value;
 
 /// `Qwen2VLModel` in the reference's `conversion/qwenvl.py`.
@@ -37,18 +37,11 @@ pub(super) static QWEN3_VL_MOE: Family = Family {
     unsuffixed: &[],
     splits: &[],
     cuts: &[
-        Cut {
-            name: "model.layers.{}.mlp.experts.gate_up_proj",
-            transposed: true,
-            by: By::Runs,
-            into: &[Tensor::FfnGateExps, Tensor::FfnUpExps],
-        },
-        Cut {
-            name: "model.layers.{}.mlp.experts.down_proj",
-            transposed: true,
-            by: By::Runs,
-            into: &[Tensor::FfnDownExps],
-        },
+        Cut::on_its_side(
+            "model.layers.{}.mlp.experts.gate_up_proj",
+            &[Tensor::FfnGateExps, Tensor::FfnUpExps],
+        ),
+        Cut::on_its_side("model.layers.{}.mlp.experts.down_proj", &[Tensor::FfnDownExps]),
     ],
     keys: &[
         Key::Common,
